@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Generic, TypeVar
 
 from cards_deck.errors import InputError
@@ -74,10 +74,10 @@ class Registry(Generic[T]):
             raise InputError(f"{self.kind} {name!r} needs a value for {', '.join(missing)}")
         return cls(**fields)
 
-    def restore(self, described: Described) -> T:
+    def restore(self, described: object) -> T:
         """The inverse of `describe`: JSON lists become tuples, nested members are looked up in this registry
         or in the one that the field names as `field(metadata={"registry": REGISTRY})`."""
-        if not isinstance(described, dict) or not isinstance(described.get("name"), str):
+        if not isinstance(described, Mapping) or not isinstance(described.get("name"), str):
             raise InputError(f"a described {self.kind} must be a dict with a 'name', not {described!r}")
         hints = {f.name: f.metadata.get("registry", self) for f in dataclasses.fields(self[described["name"]])}  # type: ignore[arg-type]
         fields = {key: _restored(value, hints.get(key, self)) for key, value in described.items() if key != "name"}

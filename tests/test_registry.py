@@ -33,7 +33,10 @@ class Gloss:
 
 
 def test_names_are_sorted_and_found() -> None:
-    assert COLOURS.names() == ("red",) and COLOURS["red"] is Red and "red" in COLOURS and "blue" not in COLOURS
+    assert COLOURS.names() == ("red",)
+    assert COLOURS["red"] is Red
+    assert "red" in COLOURS
+    assert "blue" not in COLOURS
 
 
 def test_unknown_name_lists_the_known_ones() -> None:
@@ -51,7 +54,8 @@ def test_unknown_and_missing_fields_are_named() -> None:
 def test_describe_is_json_and_restores_nested_members() -> None:
     paint = PAINTS.build("gloss", litres=0.5, colour=Red(depth=9, stops=(4,)), layers=(Red(), Red(depth=1)))
     described = describe(paint)
-    assert described["name"] == "gloss" and described["colour"] == {"name": "red", "depth": 9, "stops": [4]}
+    assert described["name"] == "gloss"
+    assert described["colour"] == {"name": "red", "depth": 9, "stops": [4]}
     assert PAINTS.restore(json.loads(json.dumps(described))) == paint
 
 
@@ -96,6 +100,7 @@ def test_discover_imports_public_siblings(tmp_path: Path, monkeypatch: pytest.Mo
     (package / "_private.py").write_text("raise RuntimeError\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     module = __import__("found_by_discover")
-    assert module.FOUND == ("one",) and "found_by_discover.one" in sys.modules
+    assert module.FOUND == ("one",)
+    assert "found_by_discover.one" in sys.modules
     with pytest.raises(ModuleNotFoundError):
         discover("no_such_package_at_all", [str(package)])
