@@ -57,7 +57,7 @@ clean: ## remove caches and build outputs; environments and results stay
 	@find . -name .git -prune -o -name '.venv*' -prune -o -name __pycache__ -type d -exec rm -rf {} +
 
 environment:
-	@.ci/environment .venv requirements/dev.txt
+	@.ci/environment .venv requirements/dev.txt requirements/dev-no-deps.txt
 
 environment-serve:
 	@.ci/environment .venv-serve requirements/serve.txt

@@ -64,7 +64,7 @@ def _unpack(source: Path, name: str, split: str, root: Path) -> None:
 
 @pytest.fixture(scope="session")
 def real_root(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Path]:
-    """`real_root(name, split)`: a data root that `cards_deck.data.load` can read that real split from; skips without one."""
+    """`real_root(name, split)`: a data root holding that real split, for `cards_deck.data.load`; skips without."""
     source = _source()
     shared = tmp_path_factory.getbasetemp()
     if os.environ.get("PYTEST_XDIST_WORKER"):
