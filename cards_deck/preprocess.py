@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
@@ -9,6 +12,8 @@ from PIL import Image, ImageOps
 from cards_deck.errors import InputError
 
 BACKGROUND = (255, 255, 255)  # what transparent pixels show: web pages and papers are white
+# What Pillow's decoders raise for broken files, found by feeding them some.
+BROKEN = (OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, OverflowError, struct.error, zlib.error)
 _SIXTEEN_BIT = ("I;16", "I;16B", "I;16L", "I;16N")
 
 
@@ -18,12 +23,10 @@ def to_rgb(image: Image.Image) -> Image.Image:
     Raises InputError for pixels without a defined range (32-bit integers and floats), and where Pillow cannot decode.
     """
     try:
-        return _to_rgb(ImageOps.exif_transpose(image))
-    except (OSError, SyntaxError, EOFError, IndexError) as error:  # what Pillow's decoders raise for broken files
+        image = ImageOps.exif_transpose(image)
+        image.load()
+    except BROKEN as error:
         raise InputError(f"the image cannot be decoded ({error}): save it again as PNG or JPEG") from error
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode in _SIXTEEN_BIT:
         # Pillow's own conversion clips at 255, which turns a photograph white.
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
