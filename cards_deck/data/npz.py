@@ -49,14 +49,14 @@ def save_npz(dataset: Dataset, root: str | Path) -> Path:
 
 def _read(path: Path) -> dict[str, NDArray[Any]]:
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        with path.open("rb") as file:
+            arrays = np.load(file, allow_pickle=False)
             if not isinstance(arrays, np.lib.npyio.NpzFile):
                 raise DataError(f"{path}: it must be an .npz archive, not a single array; {REMEDY}")
-            if missing := [key for key in KEYS if key not in arrays.files]:
-                raise DataError(
-                    f"{path}: it must hold {', '.join(KEYS)}, but {', '.join(missing)} is missing; {REMEDY}"
-                )
-            return {key: arrays[key] for key in KEYS}
+            with arrays:
+                if missing := [key for key in KEYS if key not in arrays.files]:
+                    raise DataError(f"{path}: it lacks {', '.join(missing)}; {REMEDY}")
+                return {key: arrays[key] for key in KEYS}
     except FileNotFoundError as error:
         raise DataError(f"{path}: there is no such file; {REMEDY}") from error
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, MemoryError) as error:
