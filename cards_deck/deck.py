@@ -1,0 +1,345 @@
+"""A deck: ordered cards, the reference spectra of their augmentations and the gate's parameters; and its folder.
+
+The folder holds `deck.json`, one safetensors file per card and one for the references. Files are named by their
+content, and only the last step, renaming the new `deck.json` into place, makes a new deck: until then the old one
+stands untouched, and files that the deck does not name (a README, logs) are left alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cards_deck import files, tensorfile
+from cards_deck.card import MAX_FILE, Card, card_bytes, card_from_bytes
+from cards_deck.checks import NAME_RULE, is_name, is_number, is_text, is_whole
+from cards_deck.errors import CardError, DeckError, InputError
+from cards_deck.shapes import output_classes
+from cards_deck.spectrum import References
+
+__all__ = ["Deck", "GateConfig", "References", "read_deck", "size_on_disk", "write_deck"]
+
+MANIFEST, SCHEMA_VERSION = "deck.json", 1
+REFERENCES_FORMAT = "cards-deck/references"
+PREPROCESSING = {"layout": "uint8 [n, h, w, 3]", "resize": "centre crop to a square, antialiased bicubic"}
+MAX_MANIFEST = 1 << 23
+MAX_CARDS, MAX_CLASSES = 1000, 100_000
+
+
+@dataclass(frozen=True)
+class GateConfig:
+    """The gate's parameters.
+
+    `kind`: "spectral" routes by the nearest reference, "uniform" averages all cards. The others belong to the spectral
+    gate: `max_cards` run at most per image; where (d2 - d1) / d1 of the two nearest references is below `margin`, the
+    best card of the second joins (0 = never); an image farther from every reference than `unknown_quantile` of the
+    training images is flagged.
+    """
+
+    kind: str = "spectral"
+    max_cards: int = 2
+    margin: float = 0.05
+    unknown_quantile: float = 0.995
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("spectral", "uniform"):
+            raise InputError(f"the gate's kind must be 'spectral' or 'uniform', not {self.kind!r}")
+        if not is_whole(self.max_cards, 1):
+            raise InputError(f"max_cards must be a whole number of at least 1, not {self.max_cards!r}")
+        for name, high in (("margin", 1e6), ("unknown_quantile", 1.0)):
+            value = getattr(self, name)
+            if not is_number(value, 0, high):
+                raise InputError(f"the gate's {name} must be a number from 0 to {high:g}, not {value!r}")
+            object.__setattr__(self, name, float(value))
+
+
+@dataclass(frozen=True, eq=False)
+class Deck:
+    """What is served. The order of `cards` is their quality on validation data, best first.
+
+    `image_size` is the side of the square images in pixels; `measured` holds JSON values per card id. Raises DeckError
+    unless the cards, classes and references fit together.
+    """
+
+    name: str
+    version: str
+    classes: tuple[str, ...]
+    image_size: int
+    cards: tuple[Card, ...]
+    references: References
+    gate: GateConfig = GateConfig()
+    measured: Mapping[str, Any] = field(default_factory=dict)
+    folder: Path | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "classes", tuple(self.classes))
+        object.__setattr__(self, "cards", tuple(self.cards))
+        for what, text in (("name", self.name), ("version", self.version)):
+            self._require(is_name(text), f"its {what} must be {NAME_RULE}, not {text!r:.120}")
+        self._require(1 <= len(self.cards) <= MAX_CARDS, f"it must hold 1 to {MAX_CARDS} cards, not {len(self.cards)}")
+        self._check_classes()
+        self._require(is_whole(self.image_size, 4, 1024), "image_size must be 4 to 1024")
+        size = self.references.image_size
+        self._require(size == self.image_size, f"its references are of {size} pixels, its images of {self.image_size}")
+        for what, values in (("name", [c.name for c in self.cards]), ("id", [c.id for c in self.cards])):
+            twice = sorted({value for value in values if values.count(value) > 1})
+            self._require(not twice, f"two cards have the {what} {', '.join(twice)}")
+        for card in self.cards:
+            self._check_card(card)
+        if self.gate.kind == "spectral":
+            self._check_augmentations()
+
+    def _check_classes(self) -> None:
+        texts = all(is_text(name, 200) for name in self.classes)
+        distinct = len(set(self.classes)) == len(self.classes)
+        fits = texts and distinct and 1 <= len(self.classes) <= MAX_CLASSES
+        self._require(fits, f"its classes must be 1 to {MAX_CLASSES} distinct names")
+
+    def _check_card(self, card: Card) -> None:
+        shapes = {name: array.shape for name, array in card.tensors.items()}
+        try:
+            heads = output_classes(card.graph, shapes, self.image_size)
+        except InputError as error:
+            raise DeckError(f"deck {self.name!r}: card {card.name!r} cannot run: {error}") from None
+        count = len(self.classes)
+        self._require(heads == count, f"card {card.name!r} answers {heads} classes, the deck has {count}")
+
+    def _check_augmentations(self) -> None:
+        trained, known = {card.augmentation for card in self.cards}, set(self.references.augmentations)
+        self._require(trained <= known, f"there is no reference spectrum for {', '.join(sorted(trained - known))}")
+        self._require(known <= trained, f"no card was trained under {', '.join(sorted(known - trained))}")
+
+    def _require(self, holds: bool, text: str) -> None:
+        if not holds:
+            raise DeckError(f"deck {self.name!r}: {text}")
+
+
+def write_deck(deck: Deck, folder: str | os.PathLike[str]) -> Path:
+    """Write the deck and return its folder. Until it is written whole, a deck already there stays as it is.
+
+    Raises DeckError when it cannot be written. One writer at a time; other files in the folder are left alone.
+    """
+    root = Path(folder)
+    contents, manifest = _packed(deck)
+    written: list[Path] = []
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        old = _named_files(root)
+        for name, data in contents.items():
+            if not (name in old and _holds(root / name, data)):
+                written += [] if name in old else [root / name]
+                files.write_bytes(root / name, data)
+        files.write_bytes(root / MANIFEST, manifest)
+    except BaseException as error:
+        if not _commits(root, manifest):
+            _remove(written)
+        if isinstance(error, OSError):
+            raise DeckError(f"{root}: the deck cannot be written: {error}") from error
+        raise
+    _remove([root / name for name in old if name not in contents])
+    return root
+
+
+def _packed(deck: Deck) -> tuple[dict[str, bytes], bytes]:
+    contents: dict[str, bytes] = {}
+    cards: list[dict[str, Any]] = []
+    for card in deck.cards:
+        data = card_bytes(card)
+        digest = files.sha256(data)
+        name = f"{card.name}-{digest[:12]}.safetensors"
+        contents[name] = data
+        record = json.loads(card.record.to_json())
+        cards.append({"name": card.name, "id": card.id, "file": name, "sha256": digest, "record": record})
+    data = _references_bytes(deck.references)
+    digest = files.sha256(data)
+    contents[f"references-{digest[:12]}.safetensors"] = data
+    manifest = {
+        "schema_version": SCHEMA_VERSION,
+        "name": deck.name,
+        "version": deck.version,
+        "classes": deck.classes,
+        "image_size": deck.image_size,
+        "preprocessing": PREPROCESSING,
+        "gate": dataclasses.asdict(deck.gate),
+        "references": {"file": f"references-{digest[:12]}.safetensors", "sha256": digest},
+        "cards": cards,
+        "measured": deck.measured,
+    }
+    try:
+        return contents, (json.dumps(manifest, indent=2, allow_nan=False) + "\n").encode()
+    except (TypeError, ValueError) as error:
+        raise DeckError(f"deck {deck.name!r}: 'measured' must hold plain JSON values: {error}") from None
+
+
+def _named_files(root: Path) -> frozenset[str]:
+    """Card and reference files that the deck standing in `root` names; none where no deck is readable."""
+    try:
+        manifest = _manifest(root)
+        return frozenset(_plain_name(root, entry) for entry in (*manifest["cards"], manifest["references"]))
+    except DeckError:
+        return frozenset()
+
+
+def _holds(path: Path, data: bytes) -> bool:
+    with contextlib.suppress(OSError, ValueError):
+        return files.read_bytes(path, limit=len(data), follow=False) == data
+    return False
+
+
+def _commits(root: Path, manifest: bytes) -> bool:
+    return _holds(root / MANIFEST, manifest)
+
+
+def _remove(paths: list[Path]) -> None:
+    for path in paths:
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
+def read_deck(folder: str | os.PathLike[str]) -> Deck:
+    """The deck in a folder. DeckError, naming the file at fault, for anything but a whole, valid deck."""
+    root = Path(folder)
+    manifest = _manifest(root)
+    references = _read_references(root, manifest["references"])
+    cards = tuple(_read_card(root, entry) for entry in manifest["cards"])
+    try:
+        return Deck(
+            name=manifest["name"],
+            version=manifest["version"],
+            classes=tuple(manifest["classes"]),
+            image_size=manifest["image_size"],
+            cards=cards,
+            references=references,
+            gate=GateConfig(**manifest["gate"]),
+            measured=manifest["measured"],
+            folder=root,
+        )
+    except (DeckError, InputError, TypeError) as error:
+        raise DeckError(f"{root / MANIFEST}: {error}") from None
+
+
+_FIELDS: Mapping[str, type[Any]] = {
+    "schema_version": int,
+    "name": str,
+    "version": str,
+    "classes": list,
+    "image_size": int,
+    "preprocessing": dict,
+    "gate": dict,
+    "references": dict,
+    "cards": list,
+    "measured": dict,
+}
+
+
+def _manifest(root: Path) -> dict[str, Any]:
+    path = root / MANIFEST
+    try:
+        manifest = files.strict_json(files.read_bytes(path, limit=MAX_MANIFEST, follow=False))
+    except FileNotFoundError:
+        raise DeckError(f"{path} does not exist: {root} is not a deck's folder") from None
+    except (OSError, ValueError) as error:
+        raise DeckError(f"{path} cannot be read: {error}") from None
+    if not isinstance(manifest, dict):
+        raise DeckError(f"{path} must hold an object")
+    if manifest.get("schema_version") != SCHEMA_VERSION:
+        version = manifest.get("schema_version")
+        raise DeckError(f"{path} has schema_version {version!r}: this release reads version {SCHEMA_VERSION}")
+    if set(manifest) != set(_FIELDS):
+        raise DeckError(f"{path} must have exactly the fields {', '.join(_FIELDS)}")
+    for name, kind in _FIELDS.items():
+        if type(manifest[name]) is not kind:
+            raise DeckError(f"{path}: {name!r} must be a {kind.__name__}")
+    _check_entries(path, manifest)
+    return manifest
+
+
+def _check_entries(path: Path, manifest: dict[str, Any]) -> None:
+    if not 1 <= len(manifest["cards"]) <= MAX_CARDS:
+        raise DeckError(f"{path}: a deck has 1 to {MAX_CARDS} cards, not {len(manifest['cards'])}")
+    for entry in manifest["cards"]:
+        if not isinstance(entry, dict) or set(entry) != {"name", "id", "file", "sha256", "record"}:
+            raise DeckError(f"{path}: a card must have exactly name, id, file, sha256 and record")
+    if set(manifest["references"]) != {"file", "sha256"}:
+        raise DeckError(f"{path}: the references must have exactly file and sha256")
+    named = [_plain_name(path.parent, entry) for entry in (*manifest["cards"], manifest["references"])]
+    if len(set(named)) != len(named):
+        raise DeckError(f"{path}: two entries name the same file")
+    if manifest["preprocessing"] != PREPROCESSING:
+        raise DeckError(f"{path}: this release cannot do the preprocessing {manifest['preprocessing']!r:.200}")
+
+
+def _plain_name(root: Path, entry: Mapping[str, Any]) -> str:
+    name = entry["file"]
+    # One plain name, no separator of any system: nothing outside the folder can be named.
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}\.safetensors", name):
+        raise DeckError(f"{root / MANIFEST}: {name!r:.200} is not a plain .safetensors file name inside the folder")
+    return name
+
+
+def _read_verified(root: Path, entry: Mapping[str, Any]) -> bytes:
+    path = root / _plain_name(root, entry)
+    try:
+        data = files.read_bytes(path, limit=MAX_FILE, follow=False)
+    except FileNotFoundError:
+        raise DeckError(f"{path} is missing, and {MANIFEST} names it") from None
+    except (OSError, ValueError) as error:
+        raise DeckError(f"{path} cannot be read: {error}") from None
+    if files.sha256(data) != entry["sha256"]:
+        raise DeckError(f"{path} has SHA-256 {files.sha256(data)}, not the {entry['sha256']!r} of {MANIFEST}")
+    return data
+
+
+def _read_card(root: Path, entry: Mapping[str, Any]) -> Card:
+    try:
+        card = card_from_bytes(_read_verified(root, entry), str(root / entry["file"]))
+    except CardError as error:
+        raise DeckError(str(error)) from None
+    same_record = json.loads(card.record.to_json()) == entry["record"]
+    if (card.name, card.id) != (entry["name"], entry["id"]) or not same_record:
+        found = f"{card.name!r} ({card.id})"
+        raise DeckError(f"{root / entry['file']} holds card {found}, not the one that {MANIFEST} describes")
+    return card
+
+
+def _references_bytes(references: References) -> bytes:
+    tensors = {
+        "log_amplitude": references.log_amplitude,
+        "quantiles": references.quantiles,
+        "scale": references.scale,
+    }
+    names = files.canonical_json(references.augmentations)
+    return tensorfile.encode(tensors, {"format": REFERENCES_FORMAT, "version": "1", "augmentations": names})
+
+
+def _read_references(root: Path, entry: Mapping[str, Any]) -> References:
+    data = _read_verified(root, entry)
+    try:
+        tensors, metadata = tensorfile.decode(data)
+        if metadata.get("format") != REFERENCES_FORMAT or metadata.get("version") != "1":
+            raise ValueError(f"it must be {REFERENCES_FORMAT!r} version 1")
+        if set(tensors) != {"log_amplitude", "quantiles", "scale"}:
+            raise ValueError("it must hold log_amplitude, quantiles and scale")
+        names = files.strict_json(metadata.get("augmentations", ""))
+        if not isinstance(names, list):
+            raise ValueError("its augmentations must be a list of names")
+        return References(tuple(names), **{name: np.array(array) for name, array in tensors.items()})
+    except (ValueError, TypeError) as error:
+        raise DeckError(f"{root / entry['file']} is not readable as reference spectra: {error}") from None
+
+
+def size_on_disk(folder: str | os.PathLike[str]) -> int:
+    """Bytes of all regular files in a deck's folder, whatever they are. DeckError if it is not a folder."""
+    root = Path(folder)
+    if not root.is_dir():
+        raise DeckError(f"{root} is not a folder")
+    return sum(path.lstat().st_size for path in root.rglob("*") if path.is_file() and not path.is_symlink())

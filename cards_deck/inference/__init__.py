@@ -1,0 +1,1 @@
+"""Everything that answers an image, without torch: the gate, the engines and the predictor."""

@@ -1,0 +1,156 @@
+"""Images -> log-amplitude spectra, and the distance between spectra that the gate uses. Pure functions.
+
+The distance is the radially weighted log ratio: sqrt(sum_f w_f (log amplitude_f - reference_f)^2). A linear ratio is
+unbounded where the image is stronger than the reference, and misroutes about half of clean single images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.fft
+from numpy.typing import NDArray
+
+from cards_deck.checks import is_text
+from cards_deck.errors import InputError
+
+Images = NDArray[np.uint8]
+Floats = NDArray[np.float32]
+
+# Rounding to 8 bits is noise of standard deviation 1/(255 sqrt(12)): below it an amplitude means nothing.
+FLOOR = np.float32(1 / (255 * np.sqrt(12)))
+QUANTILE_LEVELS = 1001
+_CHUNK = 32  # images at a time: their spectra stay in the processor's cache
+
+
+@dataclass(frozen=True, eq=False)
+class References:
+    """What the gate knows of each augmentation.
+
+    `log_amplitude` float32 [a, h, h//2+1]: mean log-amplitude spectrum of its images. `scale` float32 [a]: mean
+    distance of its images to that. `quantiles` float32 [q]: quantiles, at q levels evenly spaced from 0 to 1, of the
+    distance of all training images to their nearest reference. Raises InputError unless shapes fit and all is finite.
+    """
+
+    augmentations: tuple[str, ...]
+    log_amplitude: Floats
+    scale: Floats
+    quantiles: Floats
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "augmentations", tuple(self.augmentations))
+        count, size = len(self.augmentations), self.log_amplitude.shape[1] if self.log_amplitude.ndim == 3 else 0
+        if count < 1 or len(set(self.augmentations)) != count:
+            raise InputError(f"references need distinct augmentation names, got {self.augmentations!r:.200}")
+        if not all(is_text(name, 100) for name in self.augmentations):
+            raise InputError("an augmentation's name must be a text of 1 to 100 characters")
+        if size < 1 or self.log_amplitude.shape != (count, size, size // 2 + 1) or self.scale.shape != (count,):
+            raise InputError(f"references must be [{count}, h, h//2+1] with scale [{count}]")
+        if self.quantiles.ndim != 1 or len(self.quantiles) < 2 or (np.diff(self.quantiles) < 0).any():
+            raise InputError("quantiles must be a rising series of at least 2 values")
+        for array in (self.log_amplitude, self.scale, self.quantiles):
+            if array.dtype != np.float32 or not np.isfinite(array).all():
+                raise InputError("references must be float32 and finite")
+
+    @property
+    def image_size(self) -> int:
+        """Side of the square images, in pixels, that the references are of."""
+        return int(self.log_amplitude.shape[1])
+
+    def distance_at(self, quantile: float) -> float:
+        """The distance that this fraction of the training images stays below (between levels: linear)."""
+        return float(np.interp(quantile, np.linspace(0, 1, len(self.quantiles)), self.quantiles))
+
+
+def check_images(images: object, size: int | None = None) -> None:
+    """InputError unless `images` is a uint8 array [n, h, h, 3], of side `size` where given."""
+    if not isinstance(images, np.ndarray) or images.dtype != np.uint8:
+        found = images.dtype if isinstance(images, np.ndarray) else type(images).__name__
+        raise InputError(f"images must be a uint8 array [n, h, w, 3], not {found}")
+    if images.ndim != 4 or images.shape[3] != 3 or images.shape[1] != images.shape[2] or images.shape[1] < 1:
+        raise InputError(f"images must be square, [n, h, h, 3], not {list(images.shape)}")
+    if size is not None and images.shape[1] != size:
+        raise InputError(f"images must be {size} pixels wide and high, not {images.shape[1]}: resize them first")
+
+
+def log_amplitude(images: Images) -> Floats:
+    """uint8 [n, h, h, 3] -> float32 [n, h, h//2+1]: log of the amplitude, root mean square over the channels.
+
+    Orthonormal 2-D DFT of pixels in [0, 1]. A row does not depend, in any bit, on the other images.
+    """
+    check_images(images)
+    count, size = images.shape[:2]
+    spectra = np.empty((count, size, size // 2 + 1), np.float32)
+    for start in range(0, count, _CHUNK):
+        spectra[start : start + _CHUNK] = _log_amplitude(images[start : start + _CHUNK])
+    return spectra
+
+
+def _log_amplitude(images: Images) -> Floats:
+    planes = np.ascontiguousarray(images.transpose(0, 3, 1, 2), dtype=np.float32)
+    planes *= np.float32(1 / 255)
+    transformed = scipy.fft.rfft2(planes, norm="ortho", workers=1, overwrite_x=True)
+    squares = transformed.view(np.float32)
+    np.square(squares, out=squares)
+    power = squares.reshape(*transformed.shape, 2).sum(axis=(1, 4))
+    power *= np.float32(1 / 3)
+    amplitude: Floats = np.sqrt(power, out=power)
+    amplitude += FLOOR
+    return np.log(amplitude, out=amplitude)
+
+
+def radial_weight(size: int) -> Floats:
+    """float32 [size, size//2+1]: proportional to the frequency's radius, mirrored bins counted twice, sum 1, DC 0."""
+    rows, columns = np.fft.fftfreq(size) * size, np.arange(size // 2 + 1)
+    weight = np.hypot(rows[:, None], columns[None, :])
+    weight[:, 1 : (size + 1) // 2] *= 2
+    return np.asarray(weight / max(weight.sum(), 1e-12), np.float32)
+
+
+def distances(spectra: Floats, references: Floats) -> Floats:
+    """float32 [n, a]: distance of each spectrum [n, h, h//2+1] to each reference [a, h, h//2+1].
+
+    Differences are taken before squaring: |s|^2 - 2 s.r + |r|^2 by a matrix product would cancel, and its rounding
+    would depend on how many images are in the batch.
+    """
+    weight = np.sqrt(radial_weight(references.shape[1])).ravel()
+    found = np.empty((len(spectra), len(references)), np.float32)
+    weighted = spectra.reshape(len(spectra), weight.size) * weight
+    for index, reference in enumerate(references):
+        difference = weighted - reference.ravel() * weight
+        found[:, index] = np.sqrt(np.square(difference, out=difference).sum(axis=1))
+    return found
+
+
+def mean_log_amplitude(images: Images, *, batch: int = 512) -> Floats:
+    """float32 [h, h//2+1]: mean over the images of their log-amplitude spectra. InputError for no images."""
+    check_images(images)
+    if not len(images):
+        raise InputError("the mean spectrum of no images is not defined: give at least one")
+    total = np.zeros((images.shape[1], images.shape[1] // 2 + 1))
+    for start in range(0, len(images), batch):
+        total += log_amplitude(images[start : start + batch]).sum(axis=0, dtype=np.float64)
+    return (total / len(images)).astype(np.float32)
+
+
+def build_references(named_images: Mapping[str, Images], *, batch: int = 512) -> References:
+    """References from uint8 [n, h, h, 3] training images of each augmentation, as the server will see such images
+    (after augmentation, rounding and resizing). A thousand images each are enough.
+
+    Raises InputError for no augmentation, no images or several sizes.
+    """
+    names = tuple(named_images)
+    if not names or len({images.shape[1] for images in named_images.values()}) != 1:
+        raise InputError("references need at least one augmentation, all of one image size")
+    spectra = np.stack([mean_log_amplitude(named_images[name], batch=batch) for name in names])
+    own: list[float] = []
+    nearest: list[Floats] = []
+    for index, name in enumerate(names):
+        images = named_images[name]
+        found = [distances(log_amplitude(images[i : i + batch]), spectra) for i in range(0, len(images), batch)]
+        own.append(float(np.mean([d for part in found for d in part[:, index]], dtype=np.float64)))
+        nearest += [part.min(axis=1) for part in found]
+    levels = np.quantile(np.concatenate(nearest), np.linspace(0, 1, QUANTILE_LEVELS))
+    return References(names, spectra, np.asarray(own, np.float32), np.maximum.accumulate(levels).astype(np.float32))
