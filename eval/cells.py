@@ -1,0 +1,163 @@
+"""The images of every cell (corruption x severity): read from official files where they lie, made here where not."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import PIL
+import scipy
+from numpy.typing import NDArray
+
+from cards_deck import corruptions
+from cards_deck.corruptions import SEVERITIES
+from cards_deck.data import Dataset
+from cards_deck.errors import DataError, InputError
+from eval.suites import Suite
+
+Images = NDArray[np.uint8]
+Labels = NDArray[np.int64]
+
+
+class Cells(Protocol):
+    """The corrupted versions of one set of images. Row i of every cell is the same image."""
+
+    @property
+    def source(self) -> str:
+        """ "official" or "regenerated" """
+        ...
+
+    @property
+    def labels(self) -> Labels:
+        """int64 [n]"""
+        ...
+
+    def images(self, corruption: str, severity: int) -> Images:
+        """uint8 [n, h, w, 3]"""
+        ...
+
+    def key(self, corruption: str, severity: int) -> str:
+        """A cache key: everything that decides the pixels."""
+        ...
+
+
+def balanced_subset(labels: Labels, ranks: NDArray[np.integer], size: int | None) -> NDArray[np.intp]:
+    """Sorted indices of `size` images with class counts as equal as can be (all images for None).
+
+    `ranks` [n] decides which images of a class come first, so that a smaller subset lies inside a larger one. Classes
+    with too few images give all they have and the others share the rest.
+    """
+    n = len(labels)
+    if size is None or size >= n:
+        return np.arange(n)
+    if size < 1:
+        raise InputError(f"subset must be at least 1 image, got {size}")
+    order = np.argsort(ranks, kind="stable")
+    within = np.empty(n, dtype=np.int64)
+    for label in np.unique(labels):
+        members = order[labels[order] == label]
+        within[members] = np.arange(len(members))
+    chosen = np.lexsort((labels, within))[:size]
+    return np.sort(chosen)
+
+
+def ranks_by_pixels(images: Images, seed: int) -> NDArray[np.int64]:
+    """A seeded shuffle that depends on each image's pixels and not on the order on disk -> ranks int64 [n]."""
+    salt = seed.to_bytes(8, "big", signed=True)
+    digests = [hashlib.sha256(salt + image.tobytes()).digest() for image in images]
+    ranks = np.empty(len(images), dtype=np.int64)
+    ranks[sorted(range(len(images)), key=digests.__getitem__)] = np.arange(len(images))
+    return ranks
+
+
+def ranks_by_index(n: int, seed: int) -> NDArray[np.int64]:
+    """A seeded shuffle of n places -> ranks int64 [n]."""
+    return np.random.default_rng(seed).permutation(n).astype(np.int64)
+
+
+def generator_fingerprint() -> str:
+    """Twelve hex digits over the corruptions' code and the versions of the libraries that draw the pixels."""
+    digest = hashlib.sha256(f"{np.__version__} {scipy.__version__} {PIL.__version__}".encode())
+    digest.update(corruptions.frost_source().encode())
+    for path in sorted(Path(corruptions.__file__).parent.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+@dataclass(frozen=True)
+class RegeneratedCells:
+    """Cells made by `cards_deck.corruptions` from clean images; the same pixels for any subset and order."""
+
+    clean: Dataset
+    seed: int
+    fingerprint: str
+    source: str = "regenerated"
+
+    @property
+    def labels(self) -> Labels:
+        return self.clean.labels
+
+    def images(self, corruption: str, severity: int) -> Images:
+        return corruptions.corrupt(self.clean.images, corruption, severity, seed=self.seed)
+
+    def key(self, corruption: str, severity: int) -> str:
+        return f"{self.clean.sha256[:16]}-{self.fingerprint}-seed{self.seed}/{corruption}-{severity}"
+
+
+@dataclass(frozen=True)
+class OfficialCells:
+    """Cells of the public layout: `<corruption>.npy` uint8 [5 * n, h, w, 3] in severity order, and `labels.npy`."""
+
+    folder: Path
+    indices: NDArray[np.intp]
+    labels: Labels
+    source: str = "official"
+
+    @classmethod
+    def open(cls, folder: Path, suite: Suite, *, classes: int, subset: int | None, seed: int) -> OfficialCells:
+        """Check that every file is there and well formed; DataError names the file and what must hold."""
+        labels = _official_labels(folder / "labels.npy", classes)
+        n = len(labels)
+        for corruption in suite.corruptions:
+            _official_images(folder / f"{corruption}.npy", n)
+        indices = balanced_subset(labels, ranks_by_index(n, seed), subset)
+        return cls(folder, indices, labels[indices])
+
+    def images(self, corruption: str, severity: int) -> Images:
+        stored = np.load(self.folder / f"{corruption}.npy", mmap_mode="r", allow_pickle=False)
+        return np.ascontiguousarray(stored[(severity - 1) * (len(stored) // len(SEVERITIES)) + self.indices])
+
+    def key(self, corruption: str, severity: int) -> str:
+        pixels = hashlib.sha256(self.images(corruption, severity).tobytes()).hexdigest()[:16]
+        return f"official-{pixels}/{corruption}-{severity}"
+
+
+def _load(path: Path) -> NDArray[np.generic]:
+    if not path.is_file():
+        raise DataError(f"{path} is missing: the folder must hold labels.npy and one file per corruption")
+    try:
+        array: NDArray[np.generic] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path} cannot be read as a .npy array ({error}): download it again") from error
+    return array
+
+
+def _official_labels(path: Path, classes: int) -> Labels:
+    labels = _load(path)
+    if labels.ndim != 1 or labels.dtype.kind not in "iu" or len(labels) == 0 or len(labels) % len(SEVERITIES):
+        raise DataError(f"{path} must hold integer labels [5 * n], got {labels.dtype} {labels.shape}")
+    blocks = np.asarray(labels, dtype=np.int64).reshape(len(SEVERITIES), -1)
+    if not (blocks == blocks[0]).all():
+        raise DataError(f"{path} must repeat the same labels for each of the five severities")
+    if blocks.min() < 0 or blocks.max() >= classes:
+        raise DataError(f"{path} must hold labels 0 to {classes - 1}, got {blocks.min()} to {blocks.max()}")
+    return np.asarray(blocks[0])
+
+
+def _official_images(path: Path, n: int) -> None:
+    images = _load(path)
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3 or len(images) != len(SEVERITIES) * n:
+        raise DataError(f"{path} must be uint8 [{len(SEVERITIES) * n}, h, w, 3], got {images.dtype} {images.shape}")

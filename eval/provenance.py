@@ -1,0 +1,74 @@
+"""Where and with what a measurement was made."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("cards-deck", "numpy", "scipy", "pillow", "safetensors", "onnx", "onnxruntime")
+
+
+def provenance(command: list[str] | None = None) -> dict[str, Any]:
+    """Versions, hardware, commit, date (UTC, ISO 8601) and command of this run; None for what cannot be known."""
+    return {
+        "command": " ".join(command) if command else None,
+        "commit": _commit(),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "hardware": {
+            "cpu": _cpu_model(),
+            "cores": _cores(),
+            "machine": platform.machine(),
+            "system": platform.system(),
+        },
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _cores() -> int:
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def _cpu_model() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text(errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _git(*arguments: str) -> str | None:
+    git = shutil.which("git")
+    if git is None:
+        return None
+    root = Path(__file__).resolve().parent.parent
+    try:
+        done = subprocess.run(
+            [git, "-C", str(root), *arguments], capture_output=True, text=True, timeout=20, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _commit() -> str | None:
+    """The commit of the checkout, with "+" where the measuring code itself differs from it."""
+    commit = _git("rev-parse", "HEAD")
+    if commit is None:
+        return None
+    changed = _git("status", "--porcelain", "--untracked-files=no", "--", "cards_deck", "eval/*.py")
+    return f"{commit}+" if changed else commit
