@@ -1,0 +1,59 @@
+"""Saving a run at the end of each epoch and finding it again; an interrupted write never harms the last good file."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from cards_deck.errors import InputError
+from cards_deck.training.loop import Run
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """One file per stage in `folder`; a folder of None saves nothing.
+
+    Attributes:
+        folder: created when first needed.
+        identity: what the run is (method, schedule, data, seed, ...); a checkpoint of another identity is refused.
+    """
+
+    folder: Path | None
+    identity: str = ""
+
+    def save(self, run: Run, stage: str) -> None:
+        """Write the run's state to a temporary name, then rename."""
+        if self.folder is None:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self._path(stage)
+        temporary = path.with_suffix(".tmp")
+        with open(temporary, "wb") as file:
+            torch.save({"identity": self._digest(), **run.state_dict()}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+
+    def resume(self, run: Run, stage: str) -> None:
+        """Restore the stage's last saved epoch into `run`, if there is one."""
+        if self.folder is None or not self._path(stage).exists():
+            return
+        device = next(run.network.parameters()).device
+        state = torch.load(self._path(stage), map_location=device, weights_only=True)
+        if state.pop("identity") != self._digest():
+            raise InputError(
+                f"{self._path(stage)} is the checkpoint of another run (other settings, data or seed): "
+                "choose another output folder, or delete this file to start again"
+            )
+        run.load_state_dict(state)
+
+    def _path(self, stage: str) -> Path:
+        assert self.folder is not None
+        return self.folder / f"{stage}.checkpoint.pt"
+
+    def _digest(self) -> str:
+        return hashlib.sha256(self.identity.encode()).hexdigest()

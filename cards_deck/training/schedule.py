@@ -1,0 +1,72 @@
+"""How long and how fast a network is trained: the hyperparameters of one run of the loop."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from cards_deck.errors import InputError
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """SGD with momentum over a fixed number of epochs; becomes part of a card's record and id.
+
+    Attributes:
+        epochs: passes over the training set.
+        batch_size: images per step; the last, incomplete batch of an epoch is dropped.
+        learning_rate: peak value.
+        decay: `cosine` or `linear` to zero after the warm-up, or `step`: a tenth at each share of `milestones`.
+        warmup: share of the steps over which the learning rate rises linearly from zero.
+        milestones: shares of the steps for `step`.
+        momentum: of SGD.
+        nesterov: use Nesterov's form of momentum.
+        weight_decay: L2 penalty on convolution and linear weights; biases and batch-norm have none.
+        label_smoothing: share of the target spread over all classes.
+        ema: decay per step of the averaged weights that become the card; 0 keeps the last ones.
+        sizes: (share of the epochs, side in px) pairs in order: train on images resized to `side` until that share;
+            empty trains at full size throughout.
+    """
+
+    epochs: int = 100
+    batch_size: int = 128
+    learning_rate: float = 0.1
+    decay: Literal["cosine", "linear", "step"] = "cosine"
+    warmup: float = 0.05
+    milestones: tuple[float, ...] = (0.5, 0.75)
+    momentum: float = 0.9
+    nesterov: bool = True
+    weight_decay: float = 5e-4
+    label_smoothing: float = 0.0
+    ema: float = 0.0
+    sizes: tuple[tuple[float, int], ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or self.batch_size < 2 or self.learning_rate <= 0:
+            raise InputError(
+                "schedule: `epochs` must be at least 1, `batch_size` at least 2 and `learning_rate` positive, got "
+                f"{self.epochs}, {self.batch_size}, {self.learning_rate}"
+            )
+        if self.decay not in ("cosine", "linear", "step"):
+            raise InputError(f"schedule: `decay` must be cosine, linear or step, got {self.decay!r}")
+        if not (0 <= self.warmup < 1 and 0 <= self.ema < 1 and 0 <= self.label_smoothing < 1):
+            raise InputError("schedule: `warmup`, `ema` and `label_smoothing` must lie in [0, 1)")
+
+    def rate(self, progress: float) -> float:
+        """Learning rate after `progress` (0 to 1) of the steps."""
+        if progress < self.warmup:
+            return self.learning_rate * progress / self.warmup
+        after = (progress - self.warmup) / (1 - self.warmup)
+        if self.decay == "cosine":
+            return self.learning_rate * 0.5 * (1 + math.cos(math.pi * after))
+        if self.decay == "linear":
+            return self.learning_rate * (1 - after)
+        return float(self.learning_rate * 0.1 ** sum(progress >= milestone for milestone in self.milestones))
+
+    def size(self, epoch: int, full: int) -> int:
+        """Side in px on which `epoch` (from 0) trains, for images of `full` px."""
+        for share, side in self.sizes:
+            if epoch < round(share * self.epochs):
+                return side
+        return full
