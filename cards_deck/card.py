@@ -1,95 +1,27 @@
-"""A card: one compressed network, how it computes and how it was made; and its file.
-
-The file is a safetensors file: for a pruned tensor `t` the entries `t.mask` (bits of the mask in row-major order, the
-highest bit of a byte first) and `t.values` (the kept values in that order), every other tensor as it is.
-"""
+"""A card: one compressed network, how it computes and how it was made; and its file, a safetensors file."""
 
 from __future__ import annotations
 
-import dataclasses
-import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cards_deck import files, tensorfile
-from cards_deck.checks import NAME_RULE, is_name, is_number, is_text, is_whole
+from cards_deck.checks import NAME_RULE, is_name
 from cards_deck.errors import CardError
 from cards_deck.graph import Graph
-from cards_deck.shapes import check_parameters
+from cards_deck.packing import pack, unpack
+from cards_deck.record import CardRecord
+from cards_deck.shapes import Shape, check_parameters
+
+__all__ = ["Card", "CardRecord", "as_stored", "card_bytes", "card_from_bytes", "read_card", "write_card"]
 
 FORMAT, VERSION = "cards-deck/card", "1"
 MAX_FILE = 1 << 30
-VALUE_DTYPES: Mapping[int, type[Any]] = {16: np.float16, 32: np.float32}
-
-
-@dataclass(frozen=True)
-class CardRecord:
-    """How a card was made. Exactly these fields make its `id`, so two cards made alike share it.
-
-    `density` is the fraction of conv and linear weights kept, in (0, 1]; `bits` the width of a kept value in the file
-    (16 or 32); `parents` the ids of the cards that this one was fine-tuned or blended from. The dicts hold plain JSON
-    values and a "name" where they describe a registered thing.
-    """
-
-    network: dict[str, Any]
-    method: dict[str, Any]
-    quantizer: dict[str, Any]
-    augmentation: dict[str, Any]
-    density: float
-    bits: int
-    data: dict[str, Any]
-    schedule: dict[str, Any]
-    seed: int
-    parents: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        for name in ("network", "method", "quantizer", "augmentation", "data", "schedule"):
-            if not isinstance(getattr(self, name), dict):
-                raise CardError(f"a card's {name} must be a dict, not {getattr(self, name)!r:.80}")
-        if not is_text(self.augmentation.get("name"), 100):
-            raise CardError("a card's augmentation must have a 'name': the gate routes by it")
-        if not is_number(self.density, 0, 1) or self.density == 0:
-            raise CardError(f"a card's density must be in (0, 1], not {self.density!r}")
-        if not is_whole(self.bits) or self.bits not in VALUE_DTYPES:
-            raise CardError(f"a card's bits must be one of {', '.join(map(str, VALUE_DTYPES))}, not {self.bits!r}")
-        if not is_whole(self.seed):
-            raise CardError(f"a card's seed must be an int, not {self.seed!r}")
-        if type(self.parents) not in (tuple, list) or not all(is_text(parent, 100) for parent in self.parents):
-            raise CardError(f"a card's parents must be card ids, not {self.parents!r:.80}")
-        object.__setattr__(self, "density", float(self.density))
-        object.__setattr__(self, "parents", tuple(self.parents))
-        self.to_json()  # refuses what JSON cannot hold
-
-    def to_json(self) -> str:
-        """Canonical JSON text; the `id` is its hash."""
-        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        try:
-            return files.canonical_json(fields)
-        except (TypeError, ValueError) as error:
-            raise CardError(f"a card's record must hold plain JSON values: {error}") from None
-
-    @classmethod
-    def from_json(cls, text: str) -> CardRecord:
-        """The inverse of `to_json`; CardError for a missing, unknown or malformed field."""
-        try:
-            fields = files.strict_json(text)
-        except ValueError as error:
-            raise CardError(f"a card's record must be JSON: {error}") from None
-        names = {field.name for field in dataclasses.fields(cls)}
-        if not isinstance(fields, dict) or set(fields) != names or not isinstance(fields["parents"], list):
-            raise CardError(f"a card's record must have exactly the fields {', '.join(sorted(names))}")
-        return cls(**fields)
-
-    @property
-    def id(self) -> str:
-        """First 12 hexadecimal digits of the SHA-256 of the canonical JSON of the fields."""
-        return files.sha256(self.to_json().encode())[:12]
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +29,8 @@ class Card:
     """A network ready to be run by an engine.
 
     `tensors` are dense float32 arrays, zero where masked; `masks` are bool arrays (True = kept) of the pruned conv and
-    linear weights only. Raises CardError unless all of it fits together.
+    linear weights only. A card from a file unpacks them at each look-up: take one into a variable to use it twice.
+    Raises CardError unless all of it fits together.
     """
 
     name: str
@@ -105,27 +38,38 @@ class Card:
     graph: Graph
     tensors: Mapping[str, NDArray[np.float32]]
     masks: Mapping[str, NDArray[np.bool_]]
+    shapes: Mapping[str, Shape] = field(init=False, repr=False)  # of each tensor
+    num_weights: int = field(init=False)  # conv and linear weights, stem and head included, kept or not
+    num_kept: int = field(init=False)  # those that the masks keep
 
     def __post_init__(self) -> None:
         if not is_name(self.name):
             raise CardError(f"a card's name must be {NAME_RULE}, not {self.name!r:.120}")
+        kept = {name: self._checked_tensor(name, array) for name, array in self.tensors.items()}
+        object.__setattr__(self, "shapes", {name: shape for name, (shape, _) in kept.items()})
         try:
-            check_parameters(self.graph, {name: array.shape for name, array in self.tensors.items()})
+            check_parameters(self.graph, self.shapes)
         except ValueError as error:
             raise CardError(f"card {self.name!r}: {error}") from None
-        for name, array in self.tensors.items():
-            self._require(array.dtype == np.float32, f"tensor {name!r} must be float32, not {array.dtype}")
-            self._require(bool(np.isfinite(array).all()), f"tensor {name!r} holds NaN or infinity")
-        for name, mask in self.masks.items():
-            self._check_mask(name, mask)
+        names = self.graph.weight_names
+        for name in self.masks:
+            self._require(name in names, f"mask {name!r} is not of a conv or linear weight")
+        object.__setattr__(self, "num_weights", sum(int(np.prod(self.shapes[name])) for name in names))
+        object.__setattr__(self, "num_kept", sum(kept[name][1] for name in names))
         found, stated = self.density, self.record.density
         self._require(abs(found - stated) <= 1e-6, f"keeps {found:.8f} of its weights, its record says {stated:.8f}")
 
-    def _check_mask(self, name: str, mask: NDArray[np.bool_]) -> None:
-        self._require(name in self.graph.weight_names, f"mask {name!r} is not of a conv or linear weight")
-        fits = mask.dtype == np.bool_ and mask.shape == self.tensors[name].shape
-        self._require(fits, f"mask {name!r} must be bool of shape {self.tensors[name].shape}")
-        self._require(not self.tensors[name][~mask].any(), f"tensor {name!r} is not zero where its mask is")
+    def _checked_tensor(self, name: str, array: NDArray[np.float32]) -> tuple[Shape, int]:
+        """(shape, number of weights kept)."""
+        self._require(array.dtype == np.float32, f"tensor {name!r} must be float32, not {array.dtype}")
+        self._require(bool(np.isfinite(array).all()), f"tensor {name!r} holds NaN or infinity")
+        if name not in self.masks:
+            return array.shape, array.size
+        mask = self.masks[name]
+        fits = mask.dtype == np.bool_ and mask.shape == array.shape
+        self._require(fits, f"mask {name!r} must be bool of shape {list(array.shape)}")
+        self._require(not array[~mask].any(), f"tensor {name!r} is not zero where its mask is")
+        return array.shape, int(np.count_nonzero(mask))
 
     def _require(self, holds: bool, text: str) -> None:
         if not holds:
@@ -142,17 +86,6 @@ class Card:
         return str(self.record.augmentation["name"])
 
     @property
-    def num_weights(self) -> int:
-        """Conv and linear weights, stem and head included, kept or not."""
-        return sum(self.tensors[name].size for name in self.graph.weight_names)
-
-    @property
-    def num_kept(self) -> int:
-        """Conv and linear weights that the masks keep."""
-        names = self.graph.weight_names
-        return sum(int(self.masks[n].sum()) if n in self.masks else self.tensors[n].size for n in names)
-
-    @property
     def density(self) -> float:
         """Fraction of conv and linear weights kept, from the masks."""
         return self.num_kept / max(self.num_weights, 1)
@@ -160,30 +93,16 @@ class Card:
 
 def card_bytes(card: Card) -> bytes:
     """The card's file: equal cards give equal bytes. CardError where a value does not fit the card's bits."""
-    entries: dict[str, tensorfile.Array] = {}
-    for name, array in card.tensors.items():
-        if name not in card.masks:
-            entries[name] = array
-            continue
-        with np.errstate(over="ignore"):
-            values = array[card.masks[name]].astype(VALUE_DTYPES[card.record.bits])
-        if not np.isfinite(values).all():
-            raise CardError(f"card {card.name!r}: tensor {name!r} does not fit in {card.record.bits} bits")
-        entries[f"{name}.mask"] = np.packbits(card.masks[name].ravel(), bitorder="big")
-        entries[f"{name}.values"] = values
-    shapes = {name: list(mask.shape) for name, mask in card.masks.items()}
-    if len(entries) != len(card.tensors) + len(card.masks) or set(entries) & set(card.masks):
-        raise CardError(f"card {card.name!r}: a tensor's name ends in .mask or .values and clashes: rename it")
     metadata = {
         "format": FORMAT,
         "version": VERSION,
         "name": card.name,
         "record": card.record.to_json(),
         "graph": card.graph.to_json(),
-        "shapes": files.canonical_json(shapes),
+        "shapes": files.canonical_json({name: card.shapes[name] for name in card.masks}),
     }
     try:
-        return tensorfile.encode(entries, metadata)
+        return tensorfile.encode(pack(card.tensors, card.masks, card.record.bits), metadata)
     except ValueError as error:
         raise CardError(f"card {card.name!r} cannot be written: {error}") from None
 
@@ -198,46 +117,13 @@ def card_from_bytes(data: bytes, source: str = "card bytes") -> Card:
             raise ValueError(f"its version is {metadata.get('version')!r}: this release reads version {VERSION}")
         if set(metadata) != {"format", "version", "name", "record", "graph", "shapes"}:
             raise ValueError("its metadata has missing or unknown fields")
-        record = CardRecord.from_json(metadata["record"])
-        tensors, masks = _unpacked(entries, metadata["shapes"], VALUE_DTYPES[record.bits])
+        record, shapes = CardRecord.from_json(metadata["record"]), files.strict_json(metadata["shapes"])
+        if not isinstance(shapes, dict):
+            raise ValueError("its shapes must be an object")
+        tensors, masks = unpack(entries, shapes, record.bits)
         return Card(metadata["name"], record, Graph.from_json(metadata["graph"]), tensors, masks)
     except (CardError, ValueError) as error:
         raise CardError(f"{source} is not a readable card: {error}") from None
-
-
-def _unpacked(
-    entries: dict[str, tensorfile.Array], shapes_text: str, value_dtype: type[Any]
-) -> tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.bool_]]]:
-    shapes = files.strict_json(shapes_text)
-    if not isinstance(shapes, dict):
-        raise ValueError("its shapes must be an object")
-    tensors: dict[str, NDArray[np.float32]] = {}
-    masks: dict[str, NDArray[np.bool_]] = {}
-    for name, declared in shapes.items():
-        shape = tensorfile.checked_shape(declared, name)
-        bits, values = entries.pop(f"{name}.mask", None), entries.pop(f"{name}.values", None)
-        if bits is None or values is None or name in entries:
-            raise ValueError(f"pruned tensor {name!r} must be stored as {name}.mask and {name}.values alone")
-        masks[name] = _mask(name, bits, shape)
-        if values.dtype != value_dtype or values.shape != (np.count_nonzero(masks[name]),):
-            raise ValueError(f"{name}.values must be {np.dtype(value_dtype)}, one for each kept weight")
-        tensors[name] = np.zeros(shape, np.float32)
-        tensors[name][masks[name]] = values
-    for name, array in entries.items():
-        if array.dtype != np.float32:
-            raise ValueError(f"tensor {name!r} must be float32, not {array.dtype}")
-        tensors[name] = array.astype(np.float32)  # own, writable memory: views of the file's bytes are read-only
-    return tensors, masks
-
-
-def _mask(name: str, bits: tensorfile.Array, shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    size = math.prod(shape)
-    if bits.dtype != np.uint8 or bits.shape != (-(-size // 8),):
-        raise ValueError(f"{name}.mask must hold {-(-size // 8)} bytes for shape {list(shape)}")
-    unpacked = np.unpackbits(bits, bitorder="big")
-    if unpacked[size:].any():
-        raise ValueError(f"{name}.mask has bits set after its end")
-    return unpacked[:size].astype(np.bool_).reshape(shape)
 
 
 def as_stored(card: Card) -> Card:

@@ -11,28 +11,30 @@ import contextlib
 import dataclasses
 import json
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from cards_deck import files, tensorfile
-from cards_deck.card import MAX_FILE, Card, card_bytes, card_from_bytes
+from cards_deck import files
+from cards_deck.card import Card, card_bytes, card_from_bytes
 from cards_deck.checks import NAME_RULE, is_name, is_number, is_text, is_whole
 from cards_deck.errors import CardError, DeckError, InputError
+from cards_deck.manifest import (
+    MANIFEST,
+    MAX_CARDS,
+    PREPROCESSING,
+    SCHEMA_VERSION,
+    plain_name,
+    read_manifest,
+    read_verified,
+)
+from cards_deck.references import References, references_bytes, references_from_bytes
 from cards_deck.shapes import output_classes
-from cards_deck.spectrum import References
 
 __all__ = ["Deck", "GateConfig", "References", "read_deck", "size_on_disk", "write_deck"]
 
-MANIFEST, SCHEMA_VERSION = "deck.json", 1
-REFERENCES_FORMAT = "cards-deck/references"
-PREPROCESSING = {"layout": "uint8 [n, h, w, 3]", "resize": "centre crop to a square, antialiased bicubic"}
-MAX_MANIFEST = 1 << 23
-MAX_CARDS, MAX_CLASSES = 1000, 100_000
+MAX_CLASSES = 100_000
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class GateConfig:
 
     kind: str = "spectral"
     max_cards: int = 2
-    margin: float = 0.05
+    margin: float = 0.1
     unknown_quantile: float = 0.995
 
     def __post_init__(self) -> None:
@@ -105,9 +107,8 @@ class Deck:
         self._require(fits, f"its classes must be 1 to {MAX_CLASSES} distinct names")
 
     def _check_card(self, card: Card) -> None:
-        shapes = {name: array.shape for name, array in card.tensors.items()}
         try:
-            heads = output_classes(card.graph, shapes, self.image_size)
+            heads = output_classes(card.graph, card.shapes, self.image_size)
         except InputError as error:
             raise DeckError(f"deck {self.name!r}: card {card.name!r} cannot run: {error}") from None
         count = len(self.classes)
@@ -159,7 +160,7 @@ def _packed(deck: Deck) -> tuple[dict[str, bytes], bytes]:
         contents[name] = data
         record = json.loads(card.record.to_json())
         cards.append({"name": card.name, "id": card.id, "file": name, "sha256": digest, "record": record})
-    data = _references_bytes(deck.references)
+    data = references_bytes(deck.references)
     digest = files.sha256(data)
     contents[f"references-{digest[:12]}.safetensors"] = data
     manifest = {
@@ -183,8 +184,8 @@ def _packed(deck: Deck) -> tuple[dict[str, bytes], bytes]:
 def _named_files(root: Path) -> frozenset[str]:
     """Card and reference files that the deck standing in `root` names; none where no deck is readable."""
     try:
-        manifest = _manifest(root)
-        return frozenset(_plain_name(root, entry) for entry in (*manifest["cards"], manifest["references"]))
+        manifest = read_manifest(root)
+        return frozenset(plain_name(root, entry) for entry in (*manifest["cards"], manifest["references"]))
     except DeckError:
         return frozenset()
 
@@ -208,7 +209,7 @@ def _remove(paths: list[Path]) -> None:
 def read_deck(folder: str | os.PathLike[str]) -> Deck:
     """The deck in a folder. DeckError, naming the file at fault, for anything but a whole, valid deck."""
     root = Path(folder)
-    manifest = _manifest(root)
+    manifest = read_manifest(root)
     references = _read_references(root, manifest["references"])
     cards = tuple(_read_card(root, entry) for entry in manifest["cards"])
     try:
@@ -227,81 +228,9 @@ def read_deck(folder: str | os.PathLike[str]) -> Deck:
         raise DeckError(f"{root / MANIFEST}: {error}") from None
 
 
-_FIELDS: Mapping[str, type[Any]] = {
-    "schema_version": int,
-    "name": str,
-    "version": str,
-    "classes": list,
-    "image_size": int,
-    "preprocessing": dict,
-    "gate": dict,
-    "references": dict,
-    "cards": list,
-    "measured": dict,
-}
-
-
-def _manifest(root: Path) -> dict[str, Any]:
-    path = root / MANIFEST
-    try:
-        manifest = files.strict_json(files.read_bytes(path, limit=MAX_MANIFEST, follow=False))
-    except FileNotFoundError:
-        raise DeckError(f"{path} does not exist: {root} is not a deck's folder") from None
-    except (OSError, ValueError) as error:
-        raise DeckError(f"{path} cannot be read: {error}") from None
-    if not isinstance(manifest, dict):
-        raise DeckError(f"{path} must hold an object")
-    if manifest.get("schema_version") != SCHEMA_VERSION:
-        version = manifest.get("schema_version")
-        raise DeckError(f"{path} has schema_version {version!r}: this release reads version {SCHEMA_VERSION}")
-    if set(manifest) != set(_FIELDS):
-        raise DeckError(f"{path} must have exactly the fields {', '.join(_FIELDS)}")
-    for name, kind in _FIELDS.items():
-        if type(manifest[name]) is not kind:
-            raise DeckError(f"{path}: {name!r} must be a {kind.__name__}")
-    _check_entries(path, manifest)
-    return manifest
-
-
-def _check_entries(path: Path, manifest: dict[str, Any]) -> None:
-    if not 1 <= len(manifest["cards"]) <= MAX_CARDS:
-        raise DeckError(f"{path}: a deck has 1 to {MAX_CARDS} cards, not {len(manifest['cards'])}")
-    for entry in manifest["cards"]:
-        if not isinstance(entry, dict) or set(entry) != {"name", "id", "file", "sha256", "record"}:
-            raise DeckError(f"{path}: a card must have exactly name, id, file, sha256 and record")
-    if set(manifest["references"]) != {"file", "sha256"}:
-        raise DeckError(f"{path}: the references must have exactly file and sha256")
-    named = [_plain_name(path.parent, entry) for entry in (*manifest["cards"], manifest["references"])]
-    if len(set(named)) != len(named):
-        raise DeckError(f"{path}: two entries name the same file")
-    if manifest["preprocessing"] != PREPROCESSING:
-        raise DeckError(f"{path}: this release cannot do the preprocessing {manifest['preprocessing']!r:.200}")
-
-
-def _plain_name(root: Path, entry: Mapping[str, Any]) -> str:
-    name = entry["file"]
-    # One plain name, no separator of any system: nothing outside the folder can be named.
-    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}\.safetensors", name):
-        raise DeckError(f"{root / MANIFEST}: {name!r:.200} is not a plain .safetensors file name inside the folder")
-    return name
-
-
-def _read_verified(root: Path, entry: Mapping[str, Any]) -> bytes:
-    path = root / _plain_name(root, entry)
-    try:
-        data = files.read_bytes(path, limit=MAX_FILE, follow=False)
-    except FileNotFoundError:
-        raise DeckError(f"{path} is missing, and {MANIFEST} names it") from None
-    except (OSError, ValueError) as error:
-        raise DeckError(f"{path} cannot be read: {error}") from None
-    if files.sha256(data) != entry["sha256"]:
-        raise DeckError(f"{path} has SHA-256 {files.sha256(data)}, not the {entry['sha256']!r} of {MANIFEST}")
-    return data
-
-
 def _read_card(root: Path, entry: Mapping[str, Any]) -> Card:
     try:
-        card = card_from_bytes(_read_verified(root, entry), str(root / entry["file"]))
+        card = card_from_bytes(read_verified(root, entry), str(root / entry["file"]))
     except CardError as error:
         raise DeckError(str(error)) from None
     same_record = json.loads(card.record.to_json()) == entry["record"]
@@ -311,29 +240,11 @@ def _read_card(root: Path, entry: Mapping[str, Any]) -> Card:
     return card
 
 
-def _references_bytes(references: References) -> bytes:
-    tensors = {
-        "log_amplitude": references.log_amplitude,
-        "quantiles": references.quantiles,
-        "scale": references.scale,
-    }
-    names = files.canonical_json(references.augmentations)
-    return tensorfile.encode(tensors, {"format": REFERENCES_FORMAT, "version": "1", "augmentations": names})
-
-
 def _read_references(root: Path, entry: Mapping[str, Any]) -> References:
-    data = _read_verified(root, entry)
+    data = read_verified(root, entry)
     try:
-        tensors, metadata = tensorfile.decode(data)
-        if metadata.get("format") != REFERENCES_FORMAT or metadata.get("version") != "1":
-            raise ValueError(f"it must be {REFERENCES_FORMAT!r} version 1")
-        if set(tensors) != {"log_amplitude", "quantiles", "scale"}:
-            raise ValueError("it must hold log_amplitude, quantiles and scale")
-        names = files.strict_json(metadata.get("augmentations", ""))
-        if not isinstance(names, list):
-            raise ValueError("its augmentations must be a list of names")
-        return References(tuple(names), **{name: np.array(array) for name, array in tensors.items()})
-    except (ValueError, TypeError) as error:
+        return references_from_bytes(data)
+    except ValueError as error:
         raise DeckError(f"{root / entry['file']} is not readable as reference spectra: {error}") from None
 
 

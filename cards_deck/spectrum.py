@@ -7,14 +7,13 @@ unbounded where the image is stronger than the reference, and misroutes about ha
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
-from cards_deck.checks import is_text
 from cards_deck.errors import InputError
+from cards_deck.references import References
 
 Images = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -23,45 +22,6 @@ Floats = NDArray[np.float32]
 FLOOR = np.float32(1 / (255 * np.sqrt(12)))
 QUANTILE_LEVELS = 1001
 _CHUNK = 32  # images at a time: their spectra stay in the processor's cache
-
-
-@dataclass(frozen=True, eq=False)
-class References:
-    """What the gate knows of each augmentation.
-
-    `log_amplitude` float32 [a, h, h//2+1]: mean log-amplitude spectrum of its images. `scale` float32 [a]: mean
-    distance of its images to that. `quantiles` float32 [q]: quantiles, at q levels evenly spaced from 0 to 1, of the
-    distance of all training images to their nearest reference. Raises InputError unless shapes fit and all is finite.
-    """
-
-    augmentations: tuple[str, ...]
-    log_amplitude: Floats
-    scale: Floats
-    quantiles: Floats
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "augmentations", tuple(self.augmentations))
-        count, size = len(self.augmentations), self.log_amplitude.shape[1] if self.log_amplitude.ndim == 3 else 0
-        if count < 1 or len(set(self.augmentations)) != count:
-            raise InputError(f"references need distinct augmentation names, got {self.augmentations!r:.200}")
-        if not all(is_text(name, 100) for name in self.augmentations):
-            raise InputError("an augmentation's name must be a text of 1 to 100 characters")
-        if size < 1 or self.log_amplitude.shape != (count, size, size // 2 + 1) or self.scale.shape != (count,):
-            raise InputError(f"references must be [{count}, h, h//2+1] with scale [{count}]")
-        if self.quantiles.ndim != 1 or len(self.quantiles) < 2 or (np.diff(self.quantiles) < 0).any():
-            raise InputError("quantiles must be a rising series of at least 2 values")
-        for array in (self.log_amplitude, self.scale, self.quantiles):
-            if array.dtype != np.float32 or not np.isfinite(array).all():
-                raise InputError("references must be float32 and finite")
-
-    @property
-    def image_size(self) -> int:
-        """Side of the square images, in pixels, that the references are of."""
-        return int(self.log_amplitude.shape[1])
-
-    def distance_at(self, quantile: float) -> float:
-        """The distance that this fraction of the training images stays below (between levels: linear)."""
-        return float(np.interp(quantile, np.linspace(0, 1, len(self.quantiles)), self.quantiles))
 
 
 def check_images(images: object, size: int | None = None) -> None:
@@ -91,10 +51,10 @@ def log_amplitude(images: Images) -> Floats:
 def _log_amplitude(images: Images) -> Floats:
     planes = np.ascontiguousarray(images.transpose(0, 3, 1, 2), dtype=np.float32)
     planes *= np.float32(1 / 255)
-    transformed = scipy.fft.rfft2(planes, norm="ortho", workers=1, overwrite_x=True)
-    squares = transformed.view(np.float32)
-    np.square(squares, out=squares)
-    power = squares.reshape(*transformed.shape, 2).sum(axis=(1, 4))
+    transformed = scipy.fft.rfft2(planes, norm="ortho", workers=1)
+    squares = np.square(transformed.real)
+    squares += np.square(transformed.imag)
+    power = squares[:, 0] + squares[:, 1] + squares[:, 2]
     power *= np.float32(1 / 3)
     amplitude: Floats = np.sqrt(power, out=power)
     amplitude += FLOOR

@@ -62,7 +62,7 @@ def load(card: Card, kind: EngineKind = EngineKind.AUTO, *, image_size: int, thr
         raise MissingExtraError(f"the {kind} engine is not installed: pip install 'cards-deck[{_EXTRA[kind]}]'")
     if threads < 1:
         raise InputError(f"threads must be at least 1, not {threads}")
-    output_classes(card.graph, {name: array.shape for name, array in card.tensors.items()}, image_size)
+    output_classes(card.graph, card.shapes, image_size)
     module = importlib.import_module(f"{__name__}.{kind}")
     runner: Runner = module.load(card, image_size=image_size, threads=threads)
     return runner

@@ -1,0 +1,77 @@
+"""How a card was made: the record that gives it its id."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from cards_deck import files
+from cards_deck.checks import is_number, is_text, is_whole
+from cards_deck.errors import CardError
+
+BITS = (16, 32)
+
+
+@dataclass(frozen=True)
+class CardRecord:
+    """How a card was made. Exactly these fields make its `id`, so two cards made alike share it.
+
+    `density` is the fraction of conv and linear weights kept, in (0, 1]; `bits` the width of a kept value in the file
+    (16 or 32); `parents` the ids of the cards that this one was fine-tuned or blended from. The dicts hold plain JSON
+    values and a "name" where they describe a registered thing.
+    """
+
+    network: dict[str, Any]
+    method: dict[str, Any]
+    quantizer: dict[str, Any]
+    augmentation: dict[str, Any]
+    density: float
+    bits: int
+    data: dict[str, Any]
+    schedule: dict[str, Any]
+    seed: int
+    parents: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("network", "method", "quantizer", "augmentation", "data", "schedule"):
+            if not isinstance(getattr(self, name), dict):
+                raise CardError(f"a card's {name} must be a dict, not {getattr(self, name)!r:.80}")
+        if not is_text(self.augmentation.get("name"), 100):
+            raise CardError("a card's augmentation must have a 'name': the gate routes by it")
+        if not is_number(self.density, 0, 1) or self.density == 0:
+            raise CardError(f"a card's density must be in (0, 1], not {self.density!r}")
+        if not is_whole(self.bits) or self.bits not in BITS:
+            raise CardError(f"a card's bits must be one of {', '.join(map(str, BITS))}, not {self.bits!r}")
+        if not is_whole(self.seed):
+            raise CardError(f"a card's seed must be an int, not {self.seed!r}")
+        if type(self.parents) not in (tuple, list) or not all(is_text(parent, 100) for parent in self.parents):
+            raise CardError(f"a card's parents must be card ids, not {self.parents!r:.80}")
+        object.__setattr__(self, "density", float(self.density))
+        object.__setattr__(self, "parents", tuple(self.parents))
+        self.to_json()  # refuses what JSON cannot hold
+
+    def to_json(self) -> str:
+        """Canonical JSON text; the `id` is its hash."""
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        try:
+            return files.canonical_json(fields)
+        except (TypeError, ValueError) as error:
+            raise CardError(f"a card's record must hold plain JSON values: {error}") from None
+
+    @classmethod
+    def from_json(cls, text: str) -> CardRecord:
+        """The inverse of `to_json`; CardError for a missing, unknown or malformed field."""
+        try:
+            fields = files.strict_json(text)
+        except ValueError as error:
+            raise CardError(f"a card's record must be JSON: {error}") from None
+        names = {field.name for field in dataclasses.fields(cls)}
+        if not isinstance(fields, dict) or set(fields) != names or not isinstance(fields["parents"], list):
+            raise CardError(f"a card's record must have exactly the fields {', '.join(sorted(names))}")
+        return cls(**fields)
+
+    @property
+    def id(self) -> str:
+        """First 12 hexadecimal digits of the SHA-256 of the canonical JSON of the fields."""
+        return files.sha256(self.to_json().encode())[:12]
