@@ -24,11 +24,11 @@ from cards_deck.training.tickets.rigl import RigL
 THREADS = 2  # part of the recipe: another number sums in another order
 
 BASE = Recipe(
-    network=ResNet(widths=(24, 64, 160, 320), blocks=(1, 1, 1, 1)),
+    network=ResNet(widths=(16, 48, 128, 320), blocks=(1, 1, 1, 1)),
     method=RigL(density=0.1),
     augmentation=AugMix(),
     schedule=Schedule(
-        epochs=36, learning_rate=0.15, warmup=0.15, label_smoothing=0.1, sizes=((10 / 36, 20), (22 / 36, 24))
+        epochs=36, learning_rate=0.15, warmup=0.15, label_smoothing=0.1, sizes=((8 / 36, 20), (20 / 36, 24))
     ),
     seed=1,
 )
