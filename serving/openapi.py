@@ -1,0 +1,184 @@
+"""/docs.json: the OpenAPI description of what this server takes, gives and refuses, written from the loaded deck."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cards_deck.deck import Deck
+from serving.answers import gated_augmentations
+from serving.errors import CODES
+from serving.settings import Settings
+
+Schema = dict[str, Any]
+_EVERY_ROUTE = ("internal", "not_ready")
+_BODY = ("bad_request", "empty_body", "unknown_field", "body_timeout", "body_too_large", "unsupported_encoding",
+         "unsupported_media_type", "overloaded", "deadline_exceeded", *_EVERY_ROUTE)  # fmt: skip
+_IMAGE = ("bad_aspect_ratio", "image_too_large", "image_too_small")
+_CLASSIFY = (*_BODY, *_IMAGE, "bad_field_type", "bad_multipart", "bad_parameter", "invalid_image", "missing_field",
+             "media_type_mismatch", "multi_frame", "too_many_files")  # fmt: skip
+_BATCH = (*_BODY, *_IMAGE, "bad_base64", "bad_shape", "batch_too_large", "empty_batch", "invalid_json", "missing_field")
+
+
+def describe(deck: Deck, settings: Settings) -> Schema:
+    """An OpenAPI 3.1 document with this deck's classes, cards, augmentations and limits."""
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "cards-deck",
+            "version": deck.version,
+            "description": f"Classifies images with the deck {deck.name}. Every response has X-Request-ID.",
+            "x-deck": _deck(deck),
+            "x-limits": {"max_body_bytes": settings.max_body_bytes, "max_side": settings.max_side},
+        },
+        "paths": {
+            "/classify": {"post": _classify(deck, settings)},
+            "/classify_batch": {"post": _classify_batch(settings)},
+            "/livez": {"get": _plain("The process answers.")},
+            "/readyz": {"get": _plain("The deck is loaded and answers.")},
+            "/metrics": {"get": _plain("Prometheus metrics, prefix cards_deck_.")},
+        },
+        "components": {"schemas": {"Answer": _answer(deck), "Explanation": _explanation(deck), "Error": _error()}},
+    }
+
+
+def _deck(deck: Deck) -> Schema:
+    """What the page shows before the first answer."""
+    return {
+        "name": deck.name,
+        "version": deck.version,
+        "classes": list(deck.classes),
+        "image_size": deck.image_size,
+        "gate": deck.gate.kind,
+        "cards": [
+            {"name": card.name, "id": card.id, "augmentation": card.augmentation, "density": round(card.density, 6)}
+            for card in deck.cards
+        ],
+    }
+
+
+def _classify(deck: Deck, settings: Settings) -> Schema:
+    binary = {"type": "string", "format": "binary"}
+    form = {
+        "type": "object",
+        "properties": {"image": {**binary, "description": "A PNG, JPEG or WEBP file."}},
+        "required": ["image"],
+        "additionalProperties": False,
+    }
+    return {
+        "operationId": "classify",
+        "summary": "Classify one image",
+        "description": f"The central square is resized to {deck.image_size} x {deck.image_size}. "
+        f"At most {settings.max_body_bytes} bytes, {settings.max_side} pixels per side, {settings.max_pixels} pixels.",
+        "parameters": [
+            {
+                "name": "explain",
+                "in": "query",
+                "description": "1 adds a sentence, the image's spectrum and the references'.",
+                "schema": {"type": "string", "enum": ["0", "1"], "default": "0"},
+            }
+        ],
+        "requestBody": {
+            "required": True,
+            "content": {
+                "multipart/form-data": {"schema": form},
+                **{f"image/{kind}": {"schema": binary} for kind in ("png", "jpeg", "webp")},
+            },
+        },
+        "responses": {"200": _json("The answer.", "Answer"), **_refusals(_CLASSIFY)},
+    }
+
+
+def _classify_batch(settings: Settings) -> Schema:
+    shape = {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 4, "maxItems": 4}
+    body = {
+        "type": "object",
+        "properties": {
+            "shape": {**shape, "description": f"[n, h, w, 3], n at most {settings.max_images}."},
+            "data": {"type": "string", "contentEncoding": "base64", "description": "n*h*w*3 bytes, uint8, row by row."},
+        },
+        "required": ["shape", "data"],
+        "additionalProperties": False,
+    }
+    answers = {
+        "type": "object",
+        "properties": {"answers": {"type": "array", "items": {"$ref": "#/components/schemas/Answer"}}},
+        "required": ["answers"],
+    }
+    return {
+        "operationId": "classify_batch",
+        "summary": "Classify an array of images",
+        "requestBody": {"required": True, "content": {"application/json": {"schema": body}}},
+        "responses": {
+            "200": {
+                "description": "One answer per image, in order.",
+                "content": {"application/json": {"schema": answers}},
+            },
+            **_refusals(_BATCH),
+        },
+    }
+
+
+def _answer(deck: Deck) -> Schema:
+    card = {
+        "name": {"type": "string", "enum": [card.name for card in deck.cards]},
+        "augmentation": {"type": "string"},
+        "weight": {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
+    }
+    properties = {
+        "label": {"type": "string", "enum": list(deck.classes)},
+        "label_index": {"type": "integer", "minimum": 0, "maximum": len(deck.classes) - 1},
+        "probabilities": _numbers(deck.classes),
+        "cards": {"type": "array", "items": _object(card)},
+        "distances": _numbers(gated_augmentations(deck)),
+        "unknown_spectrum": {"type": "boolean"},
+        "deck": _object({"name": {"type": "string"}, "version": {"type": "string"}}),
+    }
+    schema = _object(properties)
+    image = {"width": {"type": "integer"}, "height": {"type": "integer"}, "format": {"type": "string"}}
+    schema["properties"] |= {"explanation": {"$ref": "#/components/schemas/Explanation"}, "image": _object(image)}
+    return schema
+
+
+def _explanation(deck: Deck) -> Schema:
+    profile = {"type": "array", "items": {"type": "number"}, "description": "Mean log amplitude per frequency."}
+    return _object(
+        {
+            "sentence": {"type": "string"},
+            "frequencies": {"type": "array", "items": {"type": "integer"}, "description": "Cycles per image."},
+            "profile": profile,
+            "references": _object(dict.fromkeys(deck.references.augmentations, profile)),
+            "unknown_beyond": {"type": ["number", "null"], "description": "Nearest distance that counts as unknown."},
+            "picture": {"type": "string", "contentEncoding": "base64", "description": "uint8 [size, size]."},
+            "size": {"type": "integer"},
+        }
+    )
+
+
+def _error() -> Schema:
+    string = {"type": "string"}
+    return _object({"error": string, "code": {"type": "string", "enum": list(CODES)}, "request_id": string})
+
+
+def _object(properties: Schema) -> Schema:
+    return {"type": "object", "properties": properties, "required": list(properties)}
+
+
+def _numbers(names: tuple[str, ...]) -> Schema:
+    return _object({name: {"type": "number", "minimum": 0} for name in names})
+
+
+def _json(description: str, schema: str) -> Schema:
+    reference = {"$ref": f"#/components/schemas/{schema}"}
+    return {"description": description, "content": {"application/json": {"schema": reference}}}
+
+
+def _plain(description: str) -> Schema:
+    return {"summary": description, "responses": {"200": {"description": description}}}
+
+
+def _refusals(codes: tuple[str, ...]) -> Schema:
+    """One response per status, listing the codes that it comes with."""
+    by_status: dict[int, list[str]] = {}
+    for code in sorted(codes):
+        by_status.setdefault(CODES[code][0], []).append(f"`{code}`: {CODES[code][1]}")
+    return {str(status): _json("; ".join(lines), "Error") for status, lines in sorted(by_status.items())}

@@ -1,0 +1,181 @@
+// Picks an image, worsens it as the sliders say, asks the server, and shows the answer.
+
+import { drawBars, drawHand, drawPlane, drawProfile, percent, seriesColour } from "./charts.js";
+import { canvasOf, drawExample, worsen } from "./effects.js";
+
+const $ = (id) => document.getElementById(id);
+const SHOWN_CLASSES = 10;
+const state = { deck: null, limits: null, file: null, canvas: null, all: false, answer: null, asking: null, timer: 0 };
+
+async function loadDeck() {
+  const info = (await (await fetch("/docs.json")).json()).info;
+  state.deck = info["x-deck"];
+  state.limits = info["x-limits"];
+  const { name, version, classes, cards, image_size: size } = state.deck;
+  $("deck").textContent = `${name} ${version}: ${cards.length} cards, ${classes.length} classes, ${size} × ${size} pixels`;
+  $("curl").textContent = `curl -F image=@photo.png ${location.host}/classify`;
+  document.title = `cards-deck: ${name}`;
+}
+
+async function take(file) {
+  state.file = file;
+  state.canvas = null;
+  setSliders(0, 0);
+  try {
+    state.canvas = canvasOf(await createImageBitmap(file));
+  } catch {
+    // Not readable here; the server says why.
+  }
+  $("effects").disabled = state.canvas === null;
+  $("preview").hidden = state.canvas === null;
+  $("invite").hidden = state.canvas !== null;
+  $("drop").classList.toggle("filled", state.canvas !== null);
+  preview();
+  await ask();
+}
+
+function effects() {
+  return { noise: Number($("noise").value), blur: Number($("blur").value) };
+}
+
+function setSliders(noise, blur) {
+  $("noise").value = noise;
+  $("blur").value = blur;
+  showSliders();
+}
+
+function showSliders() {
+  $("noise-value").textContent = Number($("noise").value).toFixed(2);
+  $("blur-value").textContent = `${Number($("blur").value).toFixed(1)} px`;
+}
+
+function preview() {
+  if (!state.canvas) return null;
+  const data = worsen(state.canvas, effects(), state.deck.image_size);
+  const canvas = $("preview");
+  canvas.width = data.width;
+  canvas.height = data.height;
+  canvas.classList.toggle("small", Math.max(data.width, data.height) < 256);
+  canvas.getContext("2d").putImageData(data, 0, 0);
+  return canvas;
+}
+
+// The file untouched where nothing was changed; else the canvas as PNG.
+async function body() {
+  const { noise, blur } = effects();
+  const { file, canvas, limits } = state;
+  const tooLarge = limits && file.size > limits.max_body_bytes - 2048;
+  const touched = noise > 0 || blur > 0;
+  $("note").hidden = true;
+  if (!canvas || (!touched && !tooLarge)) return file;
+  if (tooLarge || canvas.width < state.file.width) {
+    $("note").textContent = `Sent as ${canvas.width} × ${canvas.height}, reduced in this browser.`;
+    $("note").hidden = false;
+  }
+  return new Promise((resolve) => { preview().toBlob(resolve, "image/png"); });
+}
+
+async function ask() {
+  if (!state.file) return;
+  state.asking?.abort();
+  const asking = new AbortController();
+  state.asking = asking;
+  $("answer").classList.add("busy");
+  try {
+    const form = new FormData();
+    form.append("image", await body(), "image");
+    const response = await fetch("/classify?explain=1", { method: "POST", body: form, signal: asking.signal });
+    const answer = await response.json();
+    if (asking.signal.aborted) return;
+    if (response.ok) show(answer);
+    else fail(answer.error, answer.code);
+  } catch (error) {
+    if (error.name === "AbortError") return;
+    fail("The server does not answer. Is it still running?");
+  }
+  if (state.asking === asking) $("answer").classList.remove("busy");
+}
+
+function fail(message, code) {
+  $("error").textContent = code ? `${message} (${code})` : message;
+  for (const id of ["waiting", "result", "gate", "spectrum"]) $(id).hidden = true;
+  $("error").hidden = false;
+}
+
+function show(answer) {
+  state.answer = answer;
+  for (const id of ["waiting", "error"]) $(id).hidden = true;
+  for (const id of ["result", "gate", "spectrum"]) $(id).hidden = false;
+  $("label").textContent = answer.label;
+  $("share").textContent = percent(answer.probabilities[answer.label]);
+  $("sentence").textContent = answer.explanation.sentence;
+  $("unknown").hidden = !answer.unknown_spectrum;
+  showClasses();
+  showGate(answer);
+  announce(answer);
+}
+
+function showClasses() {
+  const ranked = Object.entries(state.answer.probabilities).sort((a, b) => b[1] - a[1]);
+  const shown = state.all ? ranked : ranked.slice(0, SHOWN_CLASSES);
+  drawBars($("classes"), shown.map(([name, share], i) => (
+    { name, share, value: percent(share), colour: i ? "var(--quiet)" : "var(--accent)", first: i === 0 })));
+  $("more").hidden = ranked.length <= SHOWN_CLASSES;
+  $("more").textContent = state.all ? "Fewer classes" : `All ${ranked.length} classes`;
+  $("more").setAttribute("aria-expanded", String(state.all));
+}
+
+function showGate({ distances, cards, explanation }) {
+  const colours = new Map(Object.keys(distances).map((name, i) => [name, seriesColour(i)]));
+  const ranked = Object.entries(distances).sort((a, b) => a[1] - b[1]);
+  const nearest = ranked.length && state.deck.gate !== "uniform" ? ranked[0][0] : null;
+  const limit = explanation.unknown_beyond;
+  const most = Math.max(...ranked.map(([, distance]) => distance), limit === null ? 0 : limit * 1.15, 1e-6);
+  drawBars($("distances"), Object.entries(distances).map(([name, distance]) => (
+    { name, value: distance.toFixed(2), share: distance / most, colour: colours.get(name), first: name === nearest })),
+  limit === null ? null : limit / most);
+  const weights = new Map(cards.map((card) => [card.name, card.weight]));
+  drawHand($("cards"), state.deck.cards.map(({ name, augmentation }) => (
+    { name, augmentation, weight: weights.get(name) ?? 0, colour: colours.get(augmentation) ?? "var(--accent)" })));
+  drawProfile($("profile"), explanation, colours, nearest);
+  drawPlane($("plane"), explanation.picture, explanation.size);
+}
+
+// A screen reader hears the outcome once the sliders rest, not every step on the way.
+function announce(answer) {
+  clearTimeout(state.timer);
+  state.timer = setTimeout(() => {
+    const unknown = answer.unknown_spectrum ? " Unknown spectrum." : "";
+    $("status").textContent = `${answer.label}, ${percent(answer.probabilities[answer.label])}.${unknown} ${answer.explanation.sentence}`;
+  }, 700);
+}
+
+function listen() {
+  $("file").addEventListener("change", (event) => { if (event.target.files[0]) take(event.target.files[0]); });
+  $("choose").addEventListener("click", () => $("file").click());
+  $("example").addEventListener("click", async () => take(await drawExample().convertToBlob({ type: "image/png" })));
+  $("reset").addEventListener("click", () => { setSliders(0, 0); preview(); ask(); });
+  $("more").addEventListener("click", () => { state.all = !state.all; showClasses(); });
+  let pending = 0;
+  for (const id of ["noise", "blur"]) {
+    $(id).addEventListener("input", () => {
+      showSliders();
+      cancelAnimationFrame(pending);
+      pending = requestAnimationFrame(() => { preview(); ask(); });
+    });
+  }
+  const drop = $("drop");
+  document.addEventListener("dragover", (event) => { event.preventDefault(); drop.classList.add("over"); });
+  document.addEventListener("dragleave", (event) => { if (!event.relatedTarget) drop.classList.remove("over"); });
+  document.addEventListener("drop", (event) => {
+    event.preventDefault();
+    drop.classList.remove("over");
+    if (event.dataTransfer.files[0]) take(event.dataTransfer.files[0]);
+  });
+  document.addEventListener("paste", (event) => {
+    if (event.clipboardData.files[0]) take(event.clipboardData.files[0]);
+  });
+}
+
+showSliders();
+loadDeck().then(listen, () => { $("deck").textContent = "The deck’s description cannot be loaded."; });
