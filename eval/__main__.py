@@ -10,6 +10,7 @@ from pathlib import Path
 
 from cards_deck.deck import read_deck
 from cards_deck.errors import CardsDeckError
+from cards_deck.inference.engines import EngineKind
 from eval import report, tables
 from eval.evaluate import Settings, evaluate
 from eval.suites import SUITES, suite_named
@@ -53,6 +54,9 @@ def measure_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--cache", type=Path, default=HERE / "cache", help="kept logits and spectra; default: eval/cache"
     )
+    parser.add_argument(
+        "--engine", type=EngineKind, default=EngineKind.AUTO, choices=list(EngineKind), help="default: auto"
+    )
     parser.add_argument("--threads", type=int, default=1, help="cells measured at the same time; default: 1")
     return parser
 
@@ -71,6 +75,7 @@ def measure(arguments: Sequence[str]) -> int:
         resamples=options.resamples,
         cache=options.cache,
         threads=options.threads,
+        engine=options.engine,
     )
     deck = read_deck(options.deck)
     result = evaluate(deck, settings, command=["python", "-m", "eval", *arguments])

@@ -33,7 +33,8 @@ class Cache:
         if self.folder is None:
             return None
         try:
-            with np.load(self.folder / f"{key}.npz", allow_pickle=False) as stored:
+            path = self.folder / f"{key}.npz"
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
                 array: NDArray[np.generic] = stored["array"]
         except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile):
             return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from cards_deck import corruptions, data
 from cards_deck.data import Dataset
 from cards_deck.deck import Deck, size_on_disk
 from cards_deck.errors import DataError, InputError
+from cards_deck.inference.engines import EngineKind, available
 from cards_deck.inference.predictor import Predictor
 from eval.cache import Cache
 from eval.cells import Cells, OfficialCells, RegeneratedCells, balanced_subset, generator_fingerprint, ranks_by_pixels
@@ -18,7 +20,7 @@ from eval.progress import Progress
 from eval.provenance import provenance
 from eval.results import results
 from eval.suites import Suite
-from eval.validation import Choice, measured_choice, recorded_choice, require_validation, validation_images
+from eval.validation import Choice, first_in_deck, measured_choice, recorded_choice, validation_images
 
 SCHEMA_VERSION = 1
 
@@ -36,10 +38,13 @@ class Settings:
     resamples: int = 10_000
     cache: Path | None = None
     threads: int = 1
+    engine: EngineKind = EngineKind.AUTO
 
     def __post_init__(self) -> None:
         if self.threads < 1:
             raise InputError(f"threads must be at least 1, got {self.threads}")
+        if not 0 <= self.seed < 2**63:
+            raise InputError(f"seed must be from 0 to 2**63 - 1, got {self.seed}")
         if self.resamples < 2:
             raise InputError(f"resamples must be at least 2, got {self.resamples}")
         if self.validation < 1:
@@ -69,14 +74,15 @@ def cells_of(settings: Settings, test: Dataset) -> Cells:
 
 
 def best_card(deck: Deck, settings: Settings, measurer: Measurer) -> Choice:
-    """The single card to compare with: from the deck's record, else measured on validation images."""
+    """The single card to compare with: from the deck's record, else measured on validation images, else the first."""
     recorded = recorded_choice(deck)
     if recorded is not None:
         return recorded
     try:
         train = load_split(settings, deck, "train")
     except DataError as error:
-        raise require_validation(settings.root, error) from error
+        print(f"no validation images ({error}): the best single card is the deck's first", file=sys.stderr)
+        return first_in_deck()
     images = validation_images(train, settings.validation, settings.seed)
     return measured_choice(measurer, images, seed=settings.seed, threads=settings.threads)
 
@@ -85,7 +91,8 @@ def evaluate(deck: Deck, settings: Settings, *, command: list[str] | None = None
     """Measure `deck` and return the report's JSON; errors in the data are raised before the long part starts."""
     test = load_split(settings, deck, "test")
     cells = cells_of(settings, test)
-    measurer = Measurer(Predictor(deck), Cache(settings.cache))
+    engine = resolved(settings.engine)
+    measurer = Measurer(Predictor(deck, engine=engine), Cache(settings.cache), engine)
     choice = best_card(deck, settings, measurer)
     jobs = [Job("clean", lambda: test.images, test.labels, lambda: f"{test.sha256[:16]}/clean")]
     jobs += [cell_job(cells, corruption, severity) for corruption, severity in settings.suite.cells]
@@ -106,6 +113,13 @@ def evaluate(deck: Deck, settings: Settings, *, command: list[str] | None = None
         | measured
         | {"provenance": provenance(command)}
     )
+
+
+def resolved(engine: EngineKind) -> EngineKind:
+    """The engine that AUTO stands for on this machine."""
+    if engine is not EngineKind.AUTO:
+        return engine
+    return EngineKind.ONNX if available(EngineKind.ONNX) else EngineKind.TORCH
 
 
 def _identity(deck: Deck, settings: Settings, test: Dataset, cells: Cells) -> dict[str, Any]:
@@ -129,5 +143,6 @@ def _identity(deck: Deck, settings: Settings, test: Dataset, cells: Cells) -> di
         "seed": settings.seed,
         "source": cells.source,
         "frost": corruptions.frost_source() if cells.source == "regenerated" else "official",
+        "engine": str(resolved(settings.engine)),
         "bootstrap": {"resamples": settings.resamples, "level": 0.95, "unit": "image", "seed": settings.seed},
     }

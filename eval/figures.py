@@ -11,13 +11,10 @@ from eval.numbers import Interval, percent, points, words
 
 Cells = Mapping[str, Sequence[float]]  # corruption -> severity 1..5
 
-STRONG = 0.58  # from this share of the full colour on, text in a cell takes the contrasting colour
-
 
 def _cell(share: float, kind: str, text: str, extra: str = "") -> str:
     share = min(1.0, max(0.0, share))
-    strong = " strong" if share >= STRONG else ""
-    return f'<td class="{kind}{strong}{extra}" style="--p:{100 * share:.0f}%">{text}</td>'
+    return f'<td class="{kind}{extra}" style="--p:{100 * share:.0f}%">{text}</td>'
 
 
 def _grid(
@@ -60,7 +57,9 @@ def difference_map(title: str, note: str, cells: Cells, starts: set[str]) -> str
     top = max(0.02, math.ceil(100 * max(abs(v) for row in cells.values() for v in row)) / 100)
 
     def paint(value: float, extra: str) -> str:
-        return _cell(abs(value) / top, "pos" if value >= 0 else "neg", points(value), extra)
+        return _cell(
+            abs(value) / top, "pos" if value >= 0 else "neg", points(value, 0 if abs(value) >= 0.0995 else 1), extra
+        )
 
     legend = _legend(["neg", "pos"], f"{points(-top, 0)} points", f"{points(top, 0)} points")
     return _grid(title, note, cells, paint, legend, starts)
@@ -76,10 +75,10 @@ def share_map(title: str, note: str, cells: Cells, starts: set[str]) -> str:
 
 
 def count_map(title: str, note: str, cells: Cells, top: float, starts: set[str]) -> str:
-    """Numbers from 1 to `top`, two digits."""
+    """Numbers from 1 to `top`, one digit."""
 
     def paint(value: float, extra: str) -> str:
-        return _cell((value - 1) / max(1e-9, top - 1), "use", f"{value:.2f}", extra)
+        return _cell((value - 1) / max(1e-9, top - 1), "use", f"{value:.1f}", extra)
 
     return _grid(title, note, cells, paint, _legend(["use"], "1", f"{top:g}"), starts)
 

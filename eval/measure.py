@@ -49,11 +49,11 @@ def cell_job(cells: Cells, corruption: str, severity: int, *, prefix: str = "") 
 class Measurer:
     """The cards and the gate of one predictor, with their answers kept in a cache."""
 
-    def __init__(self, predictor: Predictor, cache: Cache) -> None:
+    def __init__(self, predictor: Predictor, cache: Cache, engine: str) -> None:
         self.predictor = predictor
         self.cache = cache
         self.card_keys = [
-            f"{card.id}-{hashlib.sha256(card_bytes(card)).hexdigest()[:12]}" for card in predictor.deck.cards
+            f"{card.id}-{hashlib.sha256(card_bytes(card)).hexdigest()[:12]}-{engine}" for card in predictor.deck.cards
         ]
 
     def run(self, jobs: Sequence[Job], *, threads: int, progress: Progress) -> list[Outcome]:

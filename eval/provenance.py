@@ -17,7 +17,7 @@ PACKAGES = ("cards-deck", "numpy", "scipy", "pillow", "safetensors", "onnx", "on
 def provenance(command: list[str] | None = None) -> dict[str, Any]:
     """Versions, hardware, commit, date (UTC, ISO 8601) and command of this run; None for what cannot be known."""
     return {
-        "command": " ".join(command) if command else None,
+        "command": " ".join(map(_shown, command)) if command else None,
         "commit": _commit(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "hardware": {
@@ -28,6 +28,11 @@ def provenance(command: list[str] | None = None) -> dict[str, Any]:
         },
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
     }
+
+
+def _shown(argument: str) -> str:
+    """Absolute paths shortened to their last part: a report is published, a home folder is not."""
+    return f".../{Path(argument).name}" if Path(argument).is_absolute() else argument
 
 
 def _version(package: str) -> str | None:

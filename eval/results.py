@@ -17,44 +17,33 @@ Json = dict[str, Any]
 
 
 def headlines(
-    clean: Mapping[str, Bools], cells: Mapping[str, Bools], suite: Suite, **bootstrap: int
+    clean: Mapping[str, Bools],
+    cells: Mapping[str, Bools],
+    differences: Mapping[str, tuple[str, str]],
+    suite: Suite,
+    *,
+    seed: int,
+    resamples: int,
 ) -> dict[str, Json]:
     """Name -> clean, mean, severity5, noise, non_noise with intervals, for routes, cards and differences alike.
 
-    `clean` maps a name to [n_clean], `cells` to [cells, n]. Every name is resampled with the same images.
+    `clean` maps a name to [n_clean], `cells` to [cells, n]; `differences` maps a name to (minuend, subtrahend) of those.
+    Everything is resampled with the same images, so the intervals of differences are paired.
     """
     groups = cell_groups(suite.cells, NOISE)
-    names = list(clean)
-    clean_columns = np.stack([clean[name] for name in names], axis=1).astype(np.float64)
-    columns = np.concatenate([per_image_means(cells[name], groups) for name in names], axis=1)
-    return _named(names, list(groups), clean_columns, columns, **bootstrap)
+    on_clean = {name: row.astype(np.float64)[:, None] for name, row in clean.items()}
+    on_cells = {name: per_image_means(rows, groups) for name, rows in cells.items()}
+    for name, (minuend, subtrahend) in differences.items():
+        on_clean[name] = on_clean[minuend] - on_clean[subtrahend]
+        on_cells[name] = on_cells[minuend] - on_cells[subtrahend]
+    found = _intervals(on_clean, seed, resamples), _intervals(on_cells, seed, resamples)
+    return {name: dict(zip(("clean", *groups), [*found[0][name], *found[1][name]], strict=True)) for name in on_clean}
 
 
-def _named(names: Sequence[str], groups: list[str], clean: Floats, cells: Floats, **bootstrap: int) -> dict[str, Json]:
-    clean_intervals = intervals(clean, **bootstrap)
-    cell_intervals = intervals(cells, **bootstrap)
-    width = len(groups)
-    return {
-        name: {"clean": clean_intervals[i].as_dict()}
-        | {group: cell_intervals[i * width + j].as_dict() for j, group in enumerate(groups)}
-        for i, name in enumerate(names)
-    }
-
-
-def differences(
-    clean: Mapping[str, Bools],
-    cells: Mapping[str, Bools],
-    pairs: Mapping[str, tuple[str, str]],
-    suite: Suite,
-    **bootstrap: int,
-) -> dict[str, Json]:
-    """Paired differences: `pairs` maps a name to (minuend, subtrahend), e.g. gated - uniform -> the headline fields."""
-    groups = cell_groups(suite.cells, NOISE)
-    clean_columns = np.stack([clean[a].astype(np.float64) - clean[b] for a, b in pairs.values()], axis=1)
-    columns = np.concatenate(
-        [per_image_means(cells[a], groups) - per_image_means(cells[b], groups) for a, b in pairs.values()], axis=1
-    )
-    return _named(list(pairs), list(groups), clean_columns, columns, **bootstrap)
+def _intervals(columns: Mapping[str, Floats], seed: int, resamples: int) -> dict[str, list[dict[str, float]]]:
+    """Name -> one interval per column of its [n, columns]; one bootstrap for all names."""
+    found = iter(intervals(np.concatenate(list(columns.values()), axis=1), resamples=resamples, seed=seed))
+    return {name: [next(found).as_dict() for _ in range(block.shape[1])] for name, block in columns.items()}
 
 
 def table(values: Sequence[float] | Floats, suite: Suite, digits: int = 6) -> dict[str, list[float]]:
@@ -103,7 +92,6 @@ def results(
     deck: Deck, clean: Outcome, cells: list[Outcome], suite: Suite, *, best_card: int, seed: int, resamples: int
 ) -> Json:
     """The measured part of the report: routes, differences, cards, cells and gate."""
-    bootstrap = {"seed": seed, "resamples": resamples}
     by_clean = {name: rows[0] for name, rows in correct_by_route([clean], best_card).items()}
     by_cell = correct_by_route(cells, best_card)
     for place in range(len(deck.cards)):
@@ -116,7 +104,7 @@ def results(
         "gated_minus_uniform": ("gated", "uniform"),
         "gated_minus_hindsight_card": ("gated", f"card {hindsight}"),
     }
-    lines = headlines(by_clean, by_cell, suite, **bootstrap)
+    lines = headlines(by_clean, by_cell, pairs, suite, seed=seed, resamples=resamples)
     used, used_clean = cards_per_image(cells), cards_per_image([clean])
     routes = {
         name: lines[name]
@@ -125,7 +113,7 @@ def results(
     }
     return {
         "routes": routes,
-        "differences": differences(by_clean, by_cell, pairs, suite, **bootstrap),
+        "differences": {name: lines[name] for name in pairs},
         "hindsight_card": {"id": deck.cards[hindsight].id, "name": deck.cards[hindsight].name},
         "cards": [_card(deck, place) | lines[f"card {place}"] for place in range(len(deck.cards))],
         "cells": {

@@ -203,5 +203,5 @@ def gate(result: Json) -> str:
         f'<section class="wide"><h2>What the gate chose</h2><p class="note">Gate: {escape(found["kind"])}, at most '
         f"{found['max_cards']} cards per image. Clean images: {escape(clean)}; "
         f"{found['cards_per_image']['clean']:.2f} cards per image; {percent(found['unknown']['clean'])} % unknown.</p>"
-        f'<div class="maps">{"".join(shown)}</div></section>'
+        f'<div class="maps small">{"".join(shown)}</div></section>'
     )

@@ -86,6 +86,7 @@ def how(result: Json) -> str:
         "Selection": f"best single card chosen on {result['best_card']['chosen_on']}; nothing was chosen on test "
         "images. The cell oracle picks its cards on the measured cells themselves, which flatters it a little",
         "Deck": f"{result['deck']} {result['deck_version']}" + (f", {size / 1e6:.2f} MB on disk" if size else ""),
+        "Engine": result["engine"],
         "Hardware": f"{hardware['cpu']}, {hardware['cores']} cores, {hardware['system']} {hardware['machine']}",
         "Versions": versions,
         "Commit": made["commit"] or "unknown",

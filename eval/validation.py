@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,6 @@ import numpy as np
 from cards_deck import corruptions
 from cards_deck.data import Dataset, split_train_validation
 from cards_deck.deck import Deck
-from cards_deck.errors import DataError
 from eval.cells import RegeneratedCells, balanced_subset, generator_fingerprint, ranks_by_pixels
 from eval.measure import Job, Measurer, cell_job
 from eval.progress import Progress
@@ -22,7 +20,7 @@ SEVERITY = 3
 
 @dataclass(frozen=True)
 class Choice:
-    """The best card's place in the deck, every card's score in [0, 1], and what it was chosen on (for the report)."""
+    """The best card's place in the deck, every card's score in [0, 1] where known, and what it was chosen on."""
 
     place: int
     scores: tuple[float, ...]
@@ -30,7 +28,7 @@ class Choice:
 
     def as_dict(self, deck: Deck) -> dict[str, Any]:
         """JSON form, with the card's id and name."""
-        scores = {card.id: round(score, 6) for card, score in zip(deck.cards, self.scores, strict=True)}
+        scores = {card.id: round(score, 6) for card, score in zip(deck.cards, self.scores, strict=False)}
         card = deck.cards[self.place]
         return {"id": card.id, "name": card.name, "chosen_on": self.chosen_on, "scores": scores}
 
@@ -76,9 +74,6 @@ def measured_choice(measurer: Measurer, images: Dataset, *, seed: int, threads: 
     return Choice(int(scores.argmax()), tuple(float(score) for score in scores), what)
 
 
-def require_validation(root: Path, reason: Exception) -> DataError:
-    """The error for a deck without recorded validation results and a data root without a training split."""
-    return DataError(
-        f"the best single card is chosen on validation images, which come from the training split under {root}: "
-        f"{reason}. Put the training split there, or record validation results in the deck when packing it"
-    )
+def first_in_deck() -> Choice:
+    """The deck's first card: a deck lists its cards by their quality on validation data, best first."""
+    return Choice(0, (), "validation data by whoever made the deck: it is the first in the deck")
