@@ -64,7 +64,7 @@ def torchvision_cifar(monkeypatch: pytest.MonkeyPatch) -> Any:
             self.root = root
 
     utils = {
-        "check_integrity": lambda path, md5: data_layouts.md5(Path(path)) == md5,
+        "check_integrity": lambda path, expected: md5(Path(path)) == expected,
         "download_and_extract_archive": None,
     }
     for name, names in {"": {}, ".utils": utils, ".vision": {"VisionDataset": VisionDataset}}.items():
