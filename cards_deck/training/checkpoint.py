@@ -32,11 +32,11 @@ class Checkpoints:
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self._path(stage)
         temporary = path.with_suffix(".tmp")
-        with open(temporary, "wb") as file:
+        with temporary.open("wb") as file:
             torch.save({"identity": self._digest(), **run.state_dict()}, file)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        temporary.replace(path)
 
     def resume(self, run: Run, stage: str) -> None:
         """Restore the stage's last saved epoch into `run`, if there is one."""

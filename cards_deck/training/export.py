@@ -59,7 +59,8 @@ def _module(module: nn.Module, name: str) -> Described:
         if isinstance(module, kind):
             return describe(module)
     known = ", ".join(kind.__name__ for kind in _MODULES)
-    raise InputError(f"layer {name!r} is a {type(module).__name__}, which a card cannot hold: build networks from {known}")
+    found = type(module).__name__
+    raise InputError(f"layer {name!r} is a {found}, which a card cannot hold: build networks from {known}")
 
 
 def _function(step: fx.Node) -> Described:

@@ -160,9 +160,10 @@ def _step(
             images, labels, augmentation, generator, run.schedule.label_smoothing,
         )  # fmt: skip
     run.optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     # Every hook sees the gradients, also after one of them has claimed the step.
-    if not any([hook.on_gradients(step, steps) for hook in run.hooks]):
+    claimed = [hook.on_gradients(step, steps) for hook in run.hooks]
+    if not any(claimed):
         run.optimizer.step()
     for hook in run.hooks:
         hook.after_step()

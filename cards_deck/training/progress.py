@@ -66,7 +66,7 @@ class Bar:
             self.accuracy = f", validation {100 * record['validation']:.2f} %"
         if self.settings.log is not None:
             self.settings.log.parent.mkdir(parents=True, exist_ok=True)
-            with open(self.settings.log, "a") as file:
+            with self.settings.log.open("a") as file:
                 file.write(json.dumps({"stage": self.name, **record, "seconds": round(seconds, 1)}) + "\n")
         if not self.settings.quiet and self.bar.disable:
             text = f"{self.name}: epoch {epoch}/{self.epochs}, loss {record['loss']:.3f}{self.accuracy}"

@@ -77,7 +77,8 @@ class Workbench:
 
     def __post_init__(self) -> None:
         height, width = self.train.images.shape[1:3]
-        if self.train.classes != self.validation.classes or self.train.images.shape[1:] != self.validation.images.shape[1:]:
+        same_size = self.train.images.shape[1:] == self.validation.images.shape[1:]
+        if self.train.classes != self.validation.classes or not same_size:
             raise InputError("training and validation data must have the same classes and image size")
         if height != width or not 32 <= height <= 96:
             raise InputError(f"images must be square, 32 to 96 px, got {height} x {width}: resize them when loading")

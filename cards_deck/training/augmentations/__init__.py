@@ -18,7 +18,7 @@ class Augmentation(Protocol):
     """A random map of a batch of images."""
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """Map uint8 [n, 3, h, w] to uint8 [n, 3, h, w]; all randomness comes from `generator`, on the images' device."""
+        """Map uint8 [n, 3, h, w] to uint8 [n, 3, h, w], with random numbers from `generator` on the images' device."""
         ...
 
 

@@ -1,8 +1,8 @@
 """Architectures, one per file.
 
-A network is a frozen dataclass of settings registered in `NETWORKS`; `build(classes, normalize)` makes the torch module.
-A module takes float [n, 3, h, w] in [0, 1], normalises inside, and returns logits [n, classes]. It is built from the
-operations that `cards_deck.graph` knows, so that `cards_deck.training.export` can write its layer graph.
+A network is a frozen dataclass of settings registered in `NETWORKS`; `build(classes, normalize)` makes the module.
+It takes float [n, 3, h, w] in [0, 1], normalises inside, and returns logits [n, classes]. It is built from the layers
+that `cards_deck.graph` knows, so that `cards_deck.training.export` can write its layer graph.
 """
 
 from __future__ import annotations

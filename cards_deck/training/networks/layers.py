@@ -34,7 +34,7 @@ def initialise(network: nn.Module) -> None:
             nn.init.zeros_(module.bias)
 
 
-def prunable_weights(network: nn.Module) -> dict[str, nn.Parameter]:
+def prunable_weights(network: nn.Module) -> dict[str, Tensor]:
     """Return the convolution and linear weights by name: what `density` counts, stem and head included."""
     return {
         f"{name}.weight": module.weight

@@ -39,10 +39,11 @@ class WideResNet:
         for stage in range(3):
             width = 16 * self.widen * 2**stage
             for block in range((self.depth - 4) // 6):
-                layers.append(PreActivationBlock(channels, width, stride=2 if stage and not block else 1))
+                stride = 2 if stage and not block else 1
+                layers.append(PreActivationBlock(channels, width, stride))
                 channels = width
-        head = [nn.BatchNorm2d(channels), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, classes)]
-        network = nn.Sequential(*layers, *head)
+        layers += [nn.BatchNorm2d(channels), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+        network = nn.Sequential(*layers, nn.Linear(channels, classes))
         initialise(network)
         return network
 
@@ -64,5 +65,6 @@ class PreActivationBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Float [n, channels, h, w] -> [n, width, h / stride, w / stride]."""
         activated = torch.relu(self.norm1(x))
-        y = self.conv2(torch.relu(self.norm2(self.conv1(activated))))
-        return y + self.shortcut(activated if self.projects else x)
+        y: Tensor = self.conv2(torch.relu(self.norm2(self.conv1(activated))))
+        skipped: Tensor = self.shortcut(activated if self.projects else x)
+        return y + skipped

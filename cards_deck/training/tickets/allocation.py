@@ -1,4 +1,4 @@
-"""How many weights each layer of a sparse network keeps: uniform, or Erdos-Renyi-Kernel (Evci et al. 2020, section 3)."""
+"""How many weights each layer keeps: uniform, or Erdos-Renyi-Kernel (ERK; Evci et al., ICML 2020, section 3)."""
 
 from __future__ import annotations
 

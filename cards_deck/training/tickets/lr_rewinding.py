@@ -47,11 +47,15 @@ class LearningRateRewinding:
         for level, kept in enumerate(level_counts(total, self.density, self.rate)):
             if level:
                 masks = prune_smallest(prunable_weights(network), masks, kept)
-            hook = KeepMasked(network, masks)
-            trained = task.train(network, hooks=lambda optimizer, hook=hook: [hook], stage=f"level-{level:02d}")
-            network.load_state_dict(trained.state_dict())
-            masks = hook.masks
+            masks = self._train_level(network, masks, task, f"level-{level:02d}")
         return (Ticket.of(network, masks),)
+
+    @staticmethod
+    def _train_level(network: nn.Module, masks: Masks, task: Task, stage: str) -> Masks:
+        hook = KeepMasked(network, masks)
+        trained = task.train(network, hooks=lambda optimizer: [hook], stage=stage)
+        network.load_state_dict(trained.state_dict())
+        return hook.masks
 
 
 def level_counts(total: int, density: float, rate: float) -> list[int]:

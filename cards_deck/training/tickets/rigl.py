@@ -1,4 +1,4 @@
-"""RigL: sparse training that drops small weights and grows where the dense gradient is large (Evci et al., ICML 2020)."""
+"""RigL: drop small weights, grow where the dense gradient is large, from scratch (Evci et al., ICML 2020)."""
 
 from __future__ import annotations
 

@@ -24,7 +24,8 @@ class Ticket:
     def __post_init__(self) -> None:
         for name, mask in self.masks.items():
             if mask.dtype != torch.bool or mask.shape != self.state[name].shape:
-                raise InputError(f"the mask of {name} must be bool of the weight's shape, got {mask.dtype} {mask.shape}")
+                got = f"{mask.dtype} {tuple(mask.shape)}"
+                raise InputError(f"the mask of {name} must be bool of the weight's shape, got {got}")
             if bool((self.state[name][~mask] != 0).any()):
                 raise InputError(f"{name} has weights outside its mask: multiply it by the mask first")
 

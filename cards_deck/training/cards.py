@@ -1,0 +1,81 @@
+"""Tickets to cards and back: what leaves torch when training is done."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from cards_deck.card import Card, CardRecord, as_stored
+from cards_deck.data import Dataset
+from cards_deck.training.export import export_graph
+from cards_deck.training.recipe import Recipe
+from cards_deck.training.tickets import Ticket
+
+FULL_PRECISION = {"name": "none"}
+
+
+def make_card(
+    name: str,
+    recipe: Recipe,
+    network: nn.Module,
+    ticket: Ticket,
+    data: Dataset,
+    *,
+    bits: int = 16,
+    method: dict[str, Any] | None = None,
+    parents: Sequence[str] = (),
+) -> Card:
+    """Return the card of a trained ticket, its values rounded as its file will hold them.
+
+    Args:
+        name: of the card in its deck.
+        recipe: what it was trained by.
+        network: the recipe's module; only its structure is read.
+        ticket: masks and weights.
+        data: the training images, recorded by name, size and checksum.
+        bits: width of a stored value, 16 or 32.
+        method: recorded instead of the recipe's, for cards that another step than `find` made.
+        parents: ids of the cards it came from.
+    """
+    graph = export_graph(network)
+    described = recipe.describe()
+    record = CardRecord(
+        network=described["network"],
+        method=method or described["method"],
+        quantizer=FULL_PRECISION,
+        augmentation=described["augmentation"],
+        density=_density(graph.weight_names, ticket),
+        bits=bits,
+        data={"name": data.name, "split": data.split, "n": len(data), "sha256": data.sha256},
+        schedule=described["schedule"],
+        seed=recipe.seed,
+        parents=tuple(parents),
+    )
+    tensors = {tensor: _array(ticket.state[tensor]) for tensor in graph.parameter_names}
+    masks = {tensor: mask.numpy().astype(np.bool_) for tensor, mask in ticket.masks.items() if not bool(mask.all())}
+    return as_stored(Card(name, record, graph, tensors, masks))
+
+
+def _density(weights: Sequence[str], ticket: Ticket) -> float:
+    kept = sum(int(ticket.masks[w].sum()) if w in ticket.masks else ticket.state[w].numel() for w in weights)
+    return kept / sum(ticket.state[w].numel() for w in weights)
+
+
+def _array(tensor: torch.Tensor) -> NDArray[np.float32]:
+    return np.ascontiguousarray(tensor.detach().cpu().float().numpy())
+
+
+def ticket_of(card: Card, network: nn.Module) -> Ticket:
+    """Return `card` as a ticket of `network`, which must have the card's architecture."""
+    state = {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
+    for name, array in card.tensors.items():
+        state[name].copy_(torch.from_numpy(np.array(array)))
+    masks = {name: torch.from_numpy(np.array(mask)) for name, mask in card.masks.items()}
+    for name in card.graph.weight_names:
+        masks.setdefault(name, torch.ones_like(state[name], dtype=torch.bool))
+    return Ticket(masks, state)

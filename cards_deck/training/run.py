@@ -1,0 +1,115 @@
+"""The verbs of training, as the command line and scripts use them: `train_card`, `fine_tune_card`, `pack_deck`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from cards_deck.card import Card, read_card, write_card
+from cards_deck.data import Dataset, load, split_train_validation
+from cards_deck.deck import Deck, write_deck
+from cards_deck.errors import InputError
+from cards_deck.training.cards import make_card, ticket_of
+from cards_deck.training.decks import make_deck
+from cards_deck.training.recipe import Recipe, Workbench
+
+SUFFIX = ".card.safetensors"
+
+
+def training_data(root: Path, name: str = "cifar10", image_size: int | None = None) -> tuple[Dataset, Dataset]:
+    """Load the training split of `name` under `root`, cut into (training, validation) images by their pixels."""
+    return split_train_validation(load(root, name, "train", image_size=image_size))
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """Return the torch device `name`; `auto` is CUDA where there is one."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+def train_card(
+    recipe: Recipe,
+    train: Dataset,
+    validation: Dataset,
+    folder: Path,
+    *,
+    name: str | None = None,
+    device: str = "auto",
+    bits: int = 16,
+    quiet: bool = False,
+) -> tuple[Card, ...]:
+    """Follow `recipe` and write its card (some methods: cards) to `folder`; resumes where an earlier call stopped.
+
+    Args:
+        recipe: network, method, augmentation, schedule, seed.
+        train: training images.
+        validation: held-out images, for the accuracy shown after each epoch.
+        folder: gets `<name>.card.safetensors`, `log.jsonl` and the checkpoints.
+        name: of the card; the folder's name where None. Several cards get `-1`, `-2`, ... behind it.
+        device: torch device, or `auto`.
+        bits: width of a stored value, 16 or 32.
+        quiet: show no progress.
+    """
+    bench = Workbench(train, validation, choose_device(device), folder, quiet)
+    tickets = bench.find_tickets(recipe)
+    name = name or folder.name
+    names = [name] if len(tickets) == 1 else [f"{name}-{index}" for index in range(1, len(tickets) + 1)]
+    network = bench.build(recipe).cpu()
+    cards = tuple(
+        make_card(card, recipe, network, ticket, train, bits=bits)
+        for card, ticket in zip(names, tickets, strict=True)
+    )  # fmt: skip
+    for card in cards:
+        write_card(card, folder / f"{card.name}{SUFFIX}")
+    return cards
+
+
+def fine_tune_card(
+    recipe: Recipe,
+    parent: Card,
+    train: Dataset,
+    validation: Dataset,
+    folder: Path,
+    *,
+    name: str | None = None,
+    device: str = "auto",
+    quiet: bool = False,
+) -> Card:
+    """Train `parent` further with its mask fixed, by `recipe`'s schedule, augmentation and seed; see `train_card`."""
+    bench = Workbench(train, validation, choose_device(device), folder, quiet)
+    network = bench.build(recipe).cpu()
+    described = recipe.describe()
+    if described["network"] != parent.record.network:
+        raise InputError(
+            f"card {parent.name!r} is a {parent.record.network}, the recipe builds a {described['network']}: "
+            "fine-tuning keeps the parent's architecture"
+        )
+    ticket = bench.fine_tune(recipe, ticket_of(parent, network), parent.id)
+    method = {"name": "fine_tune", "found_by": parent.record.method}
+    card = make_card(
+        name or folder.name, recipe, network, ticket, train,
+        bits=parent.record.bits, method=method, parents=(parent.id,),
+    )  # fmt: skip
+    write_card(card, folder / f"{card.name}{SUFFIX}")
+    return card
+
+
+def pack_deck(
+    cards: Sequence[Path | Card],
+    train: Dataset,
+    validation: Dataset,
+    folder: Path,
+    *,
+    name: str | None = None,
+    version: str = "1",
+    max_cards: int = 2,
+) -> Deck:
+    """Measure `cards` (files or cards) on validation images, make the gate and write the deck to `folder`."""
+    loaded = [card if isinstance(card, Card) else read_card(card) for card in cards]
+    deck = make_deck(name or folder.name, version, loaded, train, validation, max_cards=max_cards)
+    write_deck(deck, folder)
+    return replace(deck, folder=folder)
