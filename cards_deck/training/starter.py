@@ -8,16 +8,18 @@ command goes on from the last epoch.
 from __future__ import annotations
 
 import argparse
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from cards_deck.data import load, split_train_validation
+from cards_deck.data import Dataset
 from cards_deck.training.augmentations.augmix import AugMix
 from cards_deck.training.augmentations.gaussian import Gaussian
 from cards_deck.training.networks.resnet import ResNet
-from cards_deck.training.recipe import Recipe, Workbench
+from cards_deck.training.recipe import Recipe
+from cards_deck.training.run import fine_tune_card, pack_deck, train_card, training_data
 from cards_deck.training.schedule import Schedule
 from cards_deck.training.tickets.rigl import RigL
 
@@ -32,7 +34,7 @@ BASE = Recipe(
     ),
     seed=1,
 )
-TUNE = replace(BASE, schedule=Schedule(epochs=4, learning_rate=0.03, warmup=0.05, label_smoothing=0.1))
+TUNE = replace(BASE, schedule=Schedule(epochs=5, learning_rate=0.04, warmup=0.05, label_smoothing=0.1))
 NOISE = Gaussian(std=0.1, vary=True, over="augmix")
 TUNED = {
     "gaussian-1": replace(TUNE, augmentation=NOISE, seed=2),
@@ -41,18 +43,27 @@ TUNED = {
 }
 
 
+def make_starter(train: Dataset, validation: Dataset, work: Path, out: Path) -> None:
+    """Train what is not trained yet into `work`, then write the deck and the training logs to `out`."""
+    (base,) = train_card(BASE, train, validation, work / "augmix-1", device="cpu")
+    tuned = [
+        fine_tune_card(recipe, base, train, validation, work / name, device="cpu") for name, recipe in TUNED.items()
+    ]
+    pack_deck([base, *tuned], train, validation, out, name="cifar10-starter")
+    (out / "logs").mkdir(exist_ok=True)
+    for name in ("augmix-1", *TUNED):
+        shutil.copy(work / name / "log.jsonl", out / "logs" / f"{name}.jsonl")
+
+
 def main() -> None:
-    """Train what is not trained yet, then pack the deck."""
+    """Parse the command line and make the deck."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder with CIFAR-10 (torchvision layout or .npz)")
     parser.add_argument("--work", type=Path, default=Path("runs/starter"), help="folder for checkpoints and logs")
+    parser.add_argument("--out", type=Path, default=Path("models/cifar10-starter"), help="folder of the deck")
     arguments = parser.parse_args()
     torch.set_num_threads(THREADS)
-    train, validation = split_train_validation(load(arguments.data, "cifar10", "train"), 5000)
-    bench = Workbench(train, validation, torch.device("cpu"), arguments.work / "augmix-1")
-    (base,) = bench.find_tickets(BASE)
-    for name, recipe in TUNED.items():
-        replace(bench, folder=arguments.work / name).fine_tune(recipe, base, "augmix-1")
+    make_starter(*training_data(arguments.data), arguments.work, arguments.out)
 
 
 if __name__ == "__main__":
