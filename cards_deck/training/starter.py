@@ -34,7 +34,7 @@ BASE = Recipe(
     ),
     seed=1,
 )
-TUNE = replace(BASE, schedule=Schedule(epochs=5, learning_rate=0.04, warmup=0.05, label_smoothing=0.1))
+TUNE = replace(BASE, schedule=Schedule(epochs=4, learning_rate=0.04, warmup=0.05, label_smoothing=0.1))
 NOISE = Gaussian(std=0.1, vary=True, over="augmix")
 TUNED = {
     "gaussian-1": replace(TUNE, augmentation=NOISE, seed=2),
