@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import struct
+import warnings
 import zlib
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,6 +64,20 @@ def resize_square(image: Image.Image | NDArray[np.uint8], size: int) -> NDArray[
     if side == size:
         return np.array(upright.crop(box))
     return np.array(upright.resize((size, size), Image.Resampling.BICUBIC, box=box, reducing_gap=2.0))
+
+
+def read_square(path: Path, size: int) -> NDArray[np.uint8]:
+    """uint8 [size, size, 3] of an image file, through `resize_square`; InputError, naming the file, where it is broken.
+
+    Files that claim more pixels than Pillow's `MAX_IMAGE_PIXELS` (89 million) are refused before they are decoded.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                return resize_square(image, size)
+    except (*BROKEN, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise InputError(f"{path}: it must be a whole image that can be read ({error})") from error
 
 
 def _checked(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

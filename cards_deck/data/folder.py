@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from cards_deck.data.dataset import Dataset, check
 from cards_deck.errors import DataError, InputError
-from cards_deck.preprocess import BROKEN, resize_square
+from cards_deck.preprocess import read_square
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 
@@ -89,14 +87,9 @@ def _files(folder: Path, classes: dict[str, Path]) -> tuple[list[Path], NDArray[
 
 def _image(path: Path, size: int) -> NDArray[np.uint8]:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
-                return resize_square(image, size)
-    except (*BROKEN, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise DataError(
-            f"{path}: it must be a whole image that can be read ({error}); replace it by a good copy or delete it"
-        ) from error
+        return read_square(path, size)
+    except InputError as error:
+        raise DataError(f"{error}; replace it by a good copy or delete it") from error
 
 
 def _check_same(folder: Path, classes: dict[str, Path], train: Path) -> None:

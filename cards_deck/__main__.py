@@ -1,0 +1,60 @@
+"""The `cards-deck` command: make cards, pack them into decks, look at decks and ask them.
+
+Each command is a module of `cards_deck.commands` with `configure(parser, argv)` and `run(arguments) -> exit status`.
+Only the one that is asked for is imported, so that nothing but training waits for torch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from cards_deck.errors import CardsDeckError
+
+COMMANDS = {
+    "train": "find a sparse card on a data set, or fine-tune one under another augmentation",
+    "pack": "measure cards on validation images, make the gate and write a deck",
+    "show": "list the cards of a deck",
+    "predict": "classify image files with a deck",
+}
+REFUSED = 2  # exit status for wrong arguments, as argparse has it, and for everything refused on purpose
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit status. What is refused on purpose is one line on stderr and status 2."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] not in COMMANDS:
+        return _overview(arguments)
+    name, rest = arguments[0], arguments[1:]
+    module = importlib.import_module(f"cards_deck.commands.{name}")
+    parser = argparse.ArgumentParser(
+        prog=f"cards-deck {name}", description=module.__doc__, allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    try:
+        module.configure(parser, rest)
+        return int(module.run(parser.parse_args(rest)))
+    except CardsDeckError as error:
+        print(f"cards-deck {name}: {' '.join(str(error).split())}", file=sys.stderr)
+        return REFUSED
+
+
+def _overview(arguments: list[str]) -> int:
+    from cards_deck import __version__
+
+    lines = "\n".join(f"  {name:9}{summary}" for name, summary in COMMANDS.items())
+    parser = argparse.ArgumentParser(
+        prog="cards-deck", allow_abbrev=False, usage="cards-deck COMMAND ...",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=f"commands:\n{lines}\n\n`cards-deck COMMAND --help` tells the rest.",
+    )  # fmt: skip
+    parser.add_argument("--version", action="version", version=__version__)
+    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="one of the commands below")
+    parser.parse_args(arguments)
+    return REFUSED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

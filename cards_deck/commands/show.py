@@ -1,0 +1,57 @@
+"""List what a deck holds: its classes and gate, and its cards in the order of their quality on validation images."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from cards_deck.card import Card, card_bytes
+from cards_deck.deck import Deck, read_deck, size_on_disk
+
+HEADINGS = ("card", "id", "augmentation", "density", "bits", "bytes", "validation")
+
+
+def configure(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
+    """Add the flags."""
+    parser.add_argument("deck", type=Path, metavar="DECK", help="the deck's folder")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Read, verify and list the deck."""
+    print(table(read_deck(arguments.deck)))
+    return 0
+
+
+def table(deck: Deck) -> str:
+    """The deck as text: what it is, then one line per card. Density is the share of weights kept, bytes the file's."""
+    rows = [HEADINGS, *(_row(card, deck) for card in deck.cards)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return "\n".join([*_summary(deck), "", *lines])
+
+
+def _summary(deck: Deck) -> list[str]:
+    size = f", {size_on_disk(deck.folder):,} bytes on disk" if deck.folder else ""
+    gate = f"gate {deck.gate.kind}"
+    if deck.gate.kind == "spectral":
+        gate += f", at most {deck.gate.max_cards} cards per image, margin {deck.gate.margin:g}"
+    classes = ", ".join(deck.classes[:12]) + (", ..." if len(deck.classes) > 12 else "")
+    return [
+        f"deck {deck.name} {deck.version}: {len(deck.cards)} cards, images of {deck.image_size} px{size}",
+        f"{len(deck.classes)} classes: {classes}",
+        gate,
+    ]
+
+
+def _row(card: Card, deck: Deck) -> tuple[str, ...]:
+    accuracy = deck.measured.get(card.id, {}).get("validation", {}).get("accuracy")
+    return (
+        card.name,
+        card.id,
+        card.augmentation,
+        f"{100 * card.density:.2f} %",
+        str(card.record.bits),
+        f"{len(card_bytes(card)):,}",  # equal cards give equal bytes, so this is the size of its file
+        "-" if accuracy is None else f"{100 * accuracy:.2f} %",
+    )

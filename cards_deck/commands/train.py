@@ -1,0 +1,86 @@
+"""Train a sparse card and write it as FOLDER/NAME.card.safetensors. A killed run goes on when the command is repeated.
+
+A folder of your own images, then the same mask fine-tuned under noise:
+  cards-deck train --data photos --image-size 64 --augmentation augmix --out runs/augmix
+  cards-deck train --data photos --image-size 64 --augmentation gaussian --from runs/augmix/augmix.card.safetensors \\
+      --schedule.epochs 5 --schedule.learning_rate 0.03 --out runs/gaussian
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from cards_deck.card import Card, read_card
+from cards_deck.commands.flags import add_data, add_fields, add_member, build_member, given, load_data
+from cards_deck.commands.pack import require_training
+from cards_deck.errors import InputError
+
+NETWORK = "resnet"
+
+
+def configure(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
+    """Add the flags; those of the network, the method and the augmentation that `argv` chooses among them."""
+    require_training()
+    from cards_deck.training.augmentations import AUGMENTATIONS
+    from cards_deck.training.networks import NETWORKS
+    from cards_deck.training.schedule import Schedule
+    from cards_deck.training.tickets import METHODS
+
+    add_data(parser)
+    group = parser.add_argument_group("run")
+    group.add_argument(
+        "--out", type=Path, required=True, metavar="FOLDER", help="gets the card, its log and checkpoints"
+    )
+    group.add_argument("--card-name", metavar="NAME", help="of the card (the name of FOLDER)")
+    group.add_argument("--from", type=Path, metavar="CARD", dest="parent", help="fine-tune this card, its mask fixed")
+    group.add_argument("--seed", type=int, default=0, help="of weights, masks, data order and augmentation (0)")
+    group.add_argument("--bits", type=int, choices=(16, 32), default=16, help="width of a stored value (16)")
+    group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ... (auto)")
+    group.add_argument("--quiet", action="store_true", help="show no progress")
+    add_member(parser, "augmentation", AUGMENTATIONS, "augmix", argv)
+    add_member(parser, "network", NETWORKS, NETWORK, argv)
+    add_member(parser, "method", METHODS, "rigl", argv)
+    add_fields(parser, "schedule", Schedule, title="schedule")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Train, write and name the cards."""
+    from cards_deck.training.augmentations import AUGMENTATIONS
+    from cards_deck.training.networks import NETWORKS
+    from cards_deck.training.recipe import Recipe
+    from cards_deck.training.run import SUFFIX, fine_tune_card, train_card
+    from cards_deck.training.schedule import Schedule
+    from cards_deck.training.tickets import METHODS
+
+    parent = _parent(arguments)
+    recipe = Recipe(
+        network=NETWORKS.restore(parent.record.network) if parent else build_member(arguments, "network", NETWORKS),
+        method=build_member(arguments, "method", METHODS),
+        augmentation=build_member(arguments, "augmentation", AUGMENTATIONS),
+        schedule=Schedule(**given(arguments, "schedule")),
+        seed=arguments.seed,
+    )
+    train, validation = load_data(arguments)
+    where = {"name": arguments.card_name, "device": arguments.device, "quiet": arguments.quiet}
+    cards: tuple[Card, ...]
+    if parent:
+        cards = (fine_tune_card(recipe, parent, train, validation, arguments.out, **where),)
+    else:
+        cards = train_card(recipe, train, validation, arguments.out, bits=arguments.bits, **where)
+    for card in cards:
+        print(f"{arguments.out / (card.name + SUFFIX)}: card {card.id}, {100 * card.density:.2f} % of weights kept")
+    return 0
+
+
+def _parent(arguments: argparse.Namespace) -> Card | None:
+    if arguments.parent is None:
+        return None
+    card = read_card(arguments.parent)
+    refused = [f"--{flag}.{name}" for flag in ("network", "method") for name in given(arguments, flag)]
+    if arguments.network not in (NETWORK, card.record.network["name"]):
+        refused.append(f"--network {arguments.network}")
+    if refused:
+        raise InputError(f"--from keeps the card's network and mask: leave out {', '.join(refused)}")
+    return card
