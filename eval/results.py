@@ -27,7 +27,7 @@ def headlines(
 ) -> dict[str, Json]:
     """Name -> clean, mean, severity5, noise, non_noise with intervals, for routes, cards and differences alike.
 
-    `clean` maps a name to [n_clean], `cells` to [cells, n]; `differences` maps a name to (minuend, subtrahend) of those.
+    `clean` maps a name to [n_clean], `cells` to [cells, n]; `differences` a name to (minuend, subtrahend).
     Everything is resampled with the same images, so the intervals of differences are paired.
     """
     groups = cell_groups(suite.cells, NOISE)
