@@ -21,7 +21,8 @@ class Draws:
     """Random numbers for a batch in which every image has a stream of its own.
 
     The stream is Philox, keyed by (seed, corruption, severity, SHA-256 of the image's pixels), so that an image
-    draws the same numbers in every subset, order, batch and process. Equal images draw equal numbers.
+    draws the same numbers in every subset, order, batch and process. Equal images draw equal numbers. (numpy may change
+    what its generators return from one release to another; tests pin the pixels.)
     """
 
     def __init__(self, images: Images, name: str, severity: int, seed: int) -> None:

@@ -77,7 +77,8 @@ def _sha256(path: Path) -> str:
 
 def _opened(path: Path) -> Texture:
     with Image.open(path) as image:
-        return np.asarray(image.convert("RGB"))  # drops alpha, as cv2.imread does
+        pixels: Texture = np.asarray(image.convert("RGB"))  # drops alpha, as cv2.imread does
+    return pixels
 
 
 @cache
@@ -101,7 +102,8 @@ def _needles(index: int) -> Texture:
     ice = ndimage.gaussian_filter(np.minimum(ice, 3.0), 1.0, mode="wrap")
     ice = ice / ice.std() + clouds / clouds.std()
     relief = _CONTRASTS[index] * (ice - ice.mean()) / ice.std()
-    return np.clip(np.array(_TINTS[index]) + relief[..., np.newaxis], 0, 255).astype(np.uint8)
+    pixels: Texture = np.clip(np.array(_TINTS[index]) + relief[..., np.newaxis], 0, 255).astype(np.uint8)
+    return pixels
 
 
 def _draw(ice: npt.NDArray[np.float64], start: npt.NDArray[np.float64], angle: float, length: float) -> None:

@@ -38,9 +38,9 @@ def disk(radius: float, alias: float, window: int) -> Floats:
     """A disk of sum 1 blurred by a Gaussian of sigma `alias` cut to 2 * window + 1 taps, [2 * reach + 1] squared."""
     reach = math.floor(radius) + window
     steps = np.arange(-reach, reach + 1)
-    inside = (steps**2 + steps[:, np.newaxis] ** 2 <= radius**2).astype(np.float64)
+    inside = (steps**2 + steps[:, np.newaxis] ** 2 <= radius**2).astype(np.float32)
     gauss = np.exp(-(np.arange(-window, window + 1) ** 2) / (2 * alias**2))
-    gauss /= gauss.sum()
+    gauss = (gauss / gauss.sum()).astype(np.float32)  # the published kernel is made in float32
     rows = np.array([np.convolve(row, gauss, mode="same") for row in inside / inside.sum()])
     columns = np.array([np.convolve(column, gauss, mode="same") for column in rows.T])
-    return columns.T.astype(np.float32).astype(np.float64)  # the published kernel is float32
+    return columns.T.astype(np.float64)
