@@ -119,9 +119,9 @@ def test_fields_of_a_plain_dataclass_are_collected_where_given() -> None:
     assert given(parser.parse_args(["--disc.radius", "4"]), "disc") == {"radius": 4.0}
 
 
-@pytest.fixture
-def deck(tmp_path: Path) -> Path:
-    return write_deck(fake_deck(), tmp_path / "fake")
+@pytest.fixture(scope="module")
+def deck(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_deck(fake_deck(), tmp_path_factory.mktemp("decks") / "fake")
 
 
 def test_show_lists_every_card(deck: Path, capsys: pytest.CaptureFixture[str]) -> None:
