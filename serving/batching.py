@@ -12,7 +12,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, field, fields
 
 import numpy as np
@@ -73,22 +72,22 @@ class MicroBatcher:
 
     async def start(self) -> None:
         """Start the thread; call once, on the event loop that will call `submit`."""
+        self._arrived.clear()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="predict")
         self._task = asyncio.create_task(self._run(), name="micro-batcher")
 
     async def stop(self) -> None:
         """Let the batch at work finish, refuse what is still queued (503 not_ready)."""
         task, thread = self._task, self._thread
-        self._task = self._thread = None
-        if task is not None:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+        self._task = None
         for job in self._jobs:
             if not job.future.done():
                 job.future.set_exception(_not_ready())
         self._jobs.clear()
         self._change_depth(-self._depth)
+        self._arrived.set()
+        if task is not None:
+            await task
         if thread is not None:
             await asyncio.to_thread(thread.shutdown)
 
@@ -123,7 +122,7 @@ class MicroBatcher:
         self._on_depth(self._depth)
 
     async def _run(self) -> None:
-        while True:
+        while self._task is not None:
             await self._arrived.wait()
             jobs = self._take()
             if jobs:
