@@ -15,6 +15,18 @@ from numpy.typing import NDArray
 from cards_deck.errors import InputError
 from cards_deck.references import References
 
+__all__ = [
+    "Floats",
+    "Images",
+    "References",
+    "build_references",
+    "check_images",
+    "distances",
+    "log_amplitude",
+    "mean_log_amplitude",
+    "radial_weight",
+]
+
 Images = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 

@@ -33,7 +33,7 @@ def fake_deck(
 ) -> Deck:
     """A deck of "augmix" (here: turned images) and "gaussian" (noise of 0.1) cards with random, sparse weights."""
     rng = np.random.default_rng(seed)
-    clean = fake_images(256, image_size, seed)
+    clean = fake_images(128, image_size, seed)
     noisy = clean / 255 + rng.normal(0, 0.1, clean.shape)
     references = build_references({"augmix": np.rot90(clean, axes=(1, 2)), "gaussian": _uint8(noisy)})
     cards = [
