@@ -12,6 +12,7 @@ from cards_deck.errors import InputError
 from eval.report import Json, read_json
 
 REPORTS = Path(__file__).resolve().parent / "reports"
+GENERATED = ("README.md", "models/README.md")
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 
 ROWS = (
@@ -102,5 +103,7 @@ def _changed(path: Path, table: str) -> bool:
 
 
 if __name__ == "__main__":
-    root = REPORTS.parent.parent
-    sys.exit(main(sys.argv[1:] or ["--write", str(root / "README.md"), str(root / "models" / "README.md")]))
+    from eval.__main__ import main as command_line
+
+    files = [path for path in (REPORTS.parent.parent / name for name in GENERATED) if path.exists()]
+    sys.exit(command_line(["table", *(sys.argv[1:] or ["--write", *map(str, files)])]))

@@ -16,6 +16,11 @@ from eval.measure import Job, Measurer, cell_job
 from eval.progress import Progress
 
 SEVERITY = 3
+RECORDED = {
+    "corrupted": "accuracy on corrupted validation images",
+    "score": "mean accuracy on clean and augmented validation images",
+    "accuracy": "accuracy on clean validation images",
+}
 
 
 @dataclass(frozen=True)
@@ -36,10 +41,10 @@ class Choice:
 def recorded_choice(deck: Deck) -> Choice | None:
     """The card with the best validation result recorded in the deck, or None where a card has none.
 
-    A record is `measured[card id]["validation"]` with `accuracy`, and `corrupted` where that was measured too.
+    A record is `measured[card id]["validation"]`; the first of these fields that all cards have decides.
     """
     records = [_record(deck.measured, card.id) for card in deck.cards]
-    for field, what in (("corrupted", "accuracy on corrupted validation images"), ("accuracy", "validation accuracy")):
+    for field, what in RECORDED.items():
         if all(isinstance(record.get(field), int | float) for record in records):
             scores = tuple(float(record[field]) for record in records)
             return Choice(int(np.argmax(scores)), scores, f"{what}, recorded in the deck")

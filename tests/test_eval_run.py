@@ -22,6 +22,7 @@ from eval.__main__ import main
 from eval.cells import balanced_subset, ranks_by_pixels
 from eval.evaluate import Settings, evaluate
 from eval.suites import SUITES
+from eval.validation import recorded_choice
 
 SUITE = dataclasses.replace(SUITES["cifar10-c"], corruptions=("gaussian_noise", "contrast", "pixelate"))
 CLASSES, TEST = 4, 60
@@ -189,7 +190,19 @@ def test_threads_and_a_missing_cache_change_no_number(deck: Deck, settings: Sett
 
 def test_the_best_card_comes_from_the_record(deck: Deck, settings: Settings) -> None:
     best = evaluate(deck, settings)["best_card"]
-    assert (best["name"], best["chosen_on"]) == (deck.cards[2].name, "validation accuracy, recorded in the deck")
+    assert (best["name"], best["chosen_on"]) == (
+        deck.cards[2].name,
+        "accuracy on clean validation images, recorded in the deck",
+    )
+
+
+def test_a_recorded_score_goes_before_clean_accuracy(deck: Deck) -> None:
+    measured = {card: {"validation": {"score": 0.5, **entry["validation"]}} for card, entry in deck.measured.items()}
+    measured[deck.cards[1].id]["validation"]["score"] = 0.6
+    choice = recorded_choice(dataclasses.replace(deck, measured=measured))
+    assert choice is not None
+    assert (choice.place, choice.scores) == (1, (0.5, 0.6, 0.5, 0.5))
+    assert recorded_choice(dataclasses.replace(deck, measured={deck.cards[0].id: 3})) is None
 
 
 def test_the_best_card_is_measured_on_validation_images_else(deck: Deck, settings: Settings, passes: list[int]) -> None:
