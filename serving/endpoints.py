@@ -18,7 +18,7 @@ from serving.answers import Explainer, answers
 from serving.batching import MicroBatcher, joined
 from serving.bodies import parse_batch, read_body
 from serving.errors import RequestError
-from serving.images import DecodedImage, Limits, decode_image
+from serving.images import Limits, decode_image
 from serving.metrics import Metrics
 from serving.multipart import image_file
 from serving.settings import Settings
@@ -65,11 +65,10 @@ class Endpoints:
         if options.get("explain", "0") not in ("0", "1"):
             raise RequestError("bad_parameter", "explain must be 0 or 1.")
         image = await self._image(request)
-        prediction = await self._answer(request, image.pixels[None])
+        prediction = await self._answer(request, image[None])
         answer = answers(self._deck, prediction)[0]
         if options.get("explain") == "1":
-            answer["explanation"] = await self._in_decoder(self._explainer.explain, image.pixels, answer)
-            answer["image"] = {"width": image.width, "height": image.height, "format": image.kind}
+            answer["explanation"] = await self._in_decoder(self._explainer.explain, image, answer)
         return JSONResponse(answer)
 
     async def classify_batch(self, request: Request) -> Response:
@@ -84,7 +83,7 @@ class Endpoints:
         self._metrics.observe_stage("decode", time.perf_counter() - started)
         return JSONResponse({"answers": answers(self._deck, await self._answer(request, images))})
 
-    async def _image(self, request: Request) -> DecodedImage:
+    async def _image(self, request: Request) -> Images:
         kind = media_type(request)
         if kind != "multipart/form-data" and not kind.startswith("image/"):
             raise RequestError(

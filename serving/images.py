@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from cards_deck.preprocess import BROKEN, resize_square, to_rgb
+from cards_deck.preprocess import BROKEN, resize_square
 from serving.errors import RequestError
 from serving.headers import ALIASES, MEDIA_TYPES, declared_size, refused_format, sniff
 
@@ -53,18 +53,8 @@ class Limits:
             )
 
 
-@dataclass(frozen=True)
-class DecodedImage:
-    """`pixels` uint8 [size, size, 3]; `width`, `height` of the upright original; `kind` "PNG", "JPEG" or "WEBP"."""
-
-    pixels: npt.NDArray[np.uint8]
-    width: int
-    height: int
-    kind: str
-
-
-def decode_image(data: bytes, declared: str | None, size: int, limits: Limits) -> DecodedImage:
-    """Decode one image file and bring it to `size` x `size`; `declared` is its media type where the sender named one.
+def decode_image(data: bytes, declared: str | None, size: int, limits: Limits) -> npt.NDArray[np.uint8]:
+    """uint8 [size, size, 3] of one image file; `declared` is its media type where the sender named one.
 
     Raises RequestError: 400 broken, empty, animated or thin; 413 too many pixels; 415 other format or wrong label.
     """
@@ -79,10 +69,9 @@ def decode_image(data: bytes, declared: str | None, size: int, limits: Limits) -
             limits.check(*image.size)
             if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
                 raise RequestError("multi_frame", "The image is an animation; send a single frame.")
-            upright = to_rgb(image)
+            return resize_square(image, size)
     except _BROKEN as error:
         raise RequestError("invalid_image", f"The {kind} file is broken or cut off and cannot be decoded.") from error
-    return DecodedImage(resize_square(upright, size), upright.width, upright.height, kind)
 
 
 def _format(data: bytes, declared: str | None) -> str:

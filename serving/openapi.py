@@ -28,7 +28,11 @@ def describe(deck: Deck, settings: Settings) -> Schema:
             "version": deck.version,
             "description": f"Classifies images with the deck {deck.name}. Every response has X-Request-ID.",
             "x-deck": _deck(deck),
-            "x-limits": {"max_body_bytes": settings.max_body_bytes, "max_side": settings.max_side},
+            "x-limits": {
+                "max_body_bytes": settings.max_body_bytes,
+                "max_side": settings.max_side,
+                "max_pixels": settings.max_pixels,
+            },
         },
         "paths": {
             "/classify": {"post": _classify(deck, settings)},
@@ -48,7 +52,7 @@ def _deck(deck: Deck) -> Schema:
         "version": deck.version,
         "classes": list(deck.classes),
         "image_size": deck.image_size,
-        "gate": deck.gate.kind,
+        "augmentations": list(deck.references.augmentations),
         "cards": [
             {"name": card.name, "id": card.id, "augmentation": card.augmentation, "density": round(card.density, 6)}
             for card in deck.cards
@@ -134,8 +138,7 @@ def _answer(deck: Deck) -> Schema:
         "deck": _object({"name": {"type": "string"}, "version": {"type": "string"}}),
     }
     schema = _object(properties)
-    image = {"width": {"type": "integer"}, "height": {"type": "integer"}, "format": {"type": "string"}}
-    schema["properties"] |= {"explanation": {"$ref": "#/components/schemas/Explanation"}, "image": _object(image)}
+    schema["properties"]["explanation"] = {"$ref": "#/components/schemas/Explanation"}
     return schema
 
 

@@ -22,6 +22,15 @@ from serving.http import Application
 from serving.settings import Settings
 
 SETTINGS = Settings.from_environment()
+# What a worker's environment holds before Python starts, where it is not set already.
+WORKER_ENVIRONMENT = {
+    # More threads than cores only make each other wait.
+    "OMP_NUM_THREADS": str(SETTINGS.threads),
+    "OPENBLAS_NUM_THREADS": str(SETTINGS.threads),
+    # glibc: give the pixels of a large image back to the system once it is answered, instead of keeping the peak.
+    "MALLOC_ARENA_MAX": "2",
+    "MALLOC_MMAP_THRESHOLD_": str(4 * 2**20),
+}
 
 
 class FrontDoor:
@@ -46,8 +55,7 @@ class FrontDoor:
     traffic={"timeout": 2 * SETTINGS.deadline + 5},  # ours come first: one for the body, one for the answer, both JSON
     metrics={"enabled": False},  # BentoML labels by raw path, without bound; /metrics is ours
     http={"host": SETTINGS.host, "port": SETTINGS.port},
-    # A worker gets these before Python starts; more threads than cores only make each other wait.
-    envs=[{"name": name, "value": str(SETTINGS.threads)} for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")],
+    envs=[{"name": name, "value": value} for name, value in WORKER_ENVIRONMENT.items()],
 )
 class CardsDeck:
     """A deck of sparse networks behind a spectral gate."""

@@ -71,7 +71,6 @@ def test_an_explanation_has_the_sentence_and_the_spectra(client: Client) -> None
     assert all(card["name"] in explanation["sentence"] for card in answer["cards"])
     assert len(explanation["profile"]) == len(explanation["frequencies"]) == 16
     assert {len(profile) for profile in explanation["references"].values()} == {16}
-    assert answer["image"] == {"width": 64, "height": 64, "format": "PNG"}
 
 
 def test_a_uniform_deck_says_that_it_averages() -> None:

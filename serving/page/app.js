@@ -5,7 +5,9 @@ import { canvasOf, drawExample, worsen } from "./effects.js";
 
 const $ = (id) => document.getElementById(id);
 const SHOWN_CLASSES = 10;
-const state = { deck: null, limits: null, file: null, canvas: null, all: false, answer: null, asking: null, timer: 0 };
+const state = {
+  deck: null, limits: null, file: null, canvas: null, reduced: false, tooLarge: false, all: false, answer: null, asking: null, timer: 0,
+};
 
 async function loadDeck() {
   const info = (await (await fetch("/docs.json")).json()).info;
@@ -15,14 +17,21 @@ async function loadDeck() {
   $("deck").textContent = `${name} ${version}: ${cards.length} cards, ${classes.length} classes, ${size} × ${size} pixels`;
   $("curl").textContent = `curl -F image=@photo.png ${location.host}/classify`;
   document.title = `cards-deck: ${name}`;
+  drawHand($("cards"), hand());
+  $("gate").hidden = false;
 }
 
 async function take(file) {
   state.file = file;
   state.canvas = null;
+  state.reduced = state.tooLarge = false;
   setSliders(0, 0);
   try {
-    state.canvas = canvasOf(await createImageBitmap(file));
+    const bitmap = await createImageBitmap(file);
+    const { max_body_bytes: bytes, max_side: side, max_pixels: pixels } = state.limits;
+    state.tooLarge = file.size > bytes - 2048 || Math.max(bitmap.width, bitmap.height) > side || bitmap.width * bitmap.height > pixels;
+    state.canvas = canvasOf(bitmap);
+    state.reduced = state.canvas.width < bitmap.width;
   } catch {
     // Not readable here; the server says why.
   }
@@ -63,15 +72,11 @@ function preview() {
 // The file untouched where nothing was changed; else the canvas as PNG.
 async function body() {
   const { noise, blur } = effects();
-  const { file, canvas, limits } = state;
-  const tooLarge = limits && file.size > limits.max_body_bytes - 2048;
-  const touched = noise > 0 || blur > 0;
-  $("note").hidden = true;
-  if (!canvas || (!touched && !tooLarge)) return file;
-  if (tooLarge || canvas.width < state.file.width) {
-    $("note").textContent = `Sent as ${canvas.width} × ${canvas.height}, reduced in this browser.`;
-    $("note").hidden = false;
-  }
+  const { file, canvas } = state;
+  const whole = !canvas || (noise === 0 && blur === 0 && !state.tooLarge);
+  $("note").hidden = whole || !state.reduced;
+  if (whole) return file;
+  $("note").textContent = `Sent as ${canvas.width} × ${canvas.height}, reduced in this browser.`;
   return new Promise((resolve) => { preview().toBlob(resolve, "image/png"); });
 }
 
@@ -98,14 +103,17 @@ async function ask() {
 
 function fail(message, code) {
   $("error").textContent = code ? `${message} (${code})` : message;
-  for (const id of ["waiting", "result", "gate", "spectrum"]) $(id).hidden = true;
+  for (const id of ["waiting", "result", "routing", "spectrum"]) $(id).hidden = true;
+  $("cards-hint").textContent = "weights kept";
+  drawHand($("cards"), hand());
   $("error").hidden = false;
 }
 
 function show(answer) {
   state.answer = answer;
   for (const id of ["waiting", "error"]) $(id).hidden = true;
-  for (const id of ["result", "gate", "spectrum"]) $(id).hidden = false;
+  for (const id of ["result", "spectrum"]) $(id).hidden = false;
+  $("routing").hidden = Object.keys(answer.distances).length === 0;
   $("label").textContent = answer.label;
   $("share").textContent = percent(answer.probabilities[answer.label]);
   $("sentence").textContent = answer.explanation.sentence;
@@ -125,18 +133,30 @@ function showClasses() {
   $("more").setAttribute("aria-expanded", String(state.all));
 }
 
-function showGate({ distances, cards, explanation }) {
-  const colours = new Map(Object.keys(distances).map((name, i) => [name, seriesColour(i)]));
+// Every card of the deck with its share of the answer; null shares before there is one.
+function hand(answer = null) {
+  const weights = new Map((answer?.cards ?? []).map((card) => [card.name, card.weight]));
+  const colours = colourOf();
+  return state.deck.cards.map(({ name, augmentation, density }) => (
+    { name, augmentation, density, weight: answer && (weights.get(name) ?? 0), colour: colours.get(augmentation) }));
+}
+
+function colourOf() {
+  return new Map(state.deck.augmentations.map((name, i) => [name, seriesColour(i)]));
+}
+
+function showGate({ distances, explanation }) {
+  const colours = colourOf();
   const ranked = Object.entries(distances).sort((a, b) => a[1] - b[1]);
-  const nearest = ranked.length && state.deck.gate !== "uniform" ? ranked[0][0] : null;
+  const nearest = ranked.length ? ranked[0][0] : null;
   const limit = explanation.unknown_beyond;
   const most = Math.max(...ranked.map(([, distance]) => distance), limit === null ? 0 : limit * 1.15, 1e-6);
   drawBars($("distances"), Object.entries(distances).map(([name, distance]) => (
     { name, value: distance.toFixed(2), share: distance / most, colour: colours.get(name), first: name === nearest })),
   limit === null ? null : limit / most);
-  const weights = new Map(cards.map((card) => [card.name, card.weight]));
-  drawHand($("cards"), state.deck.cards.map(({ name, augmentation }) => (
-    { name, augmentation, weight: weights.get(name) ?? 0, colour: colours.get(augmentation) ?? "var(--accent)" })));
+  $("limit-value").textContent = limit === null ? "" : limit.toFixed(2);
+  $("cards-hint").textContent = "share of the answer";
+  drawHand($("cards"), hand(state.answer));
   drawProfile($("profile"), explanation, colours, nearest);
   drawPlane($("plane"), explanation.picture, explanation.size);
 }
@@ -151,12 +171,16 @@ function announce(answer) {
 }
 
 function listen() {
-  $("file").addEventListener("change", (event) => { if (event.target.files[0]) take(event.target.files[0]); });
+  $("file").addEventListener("change", (event) => {
+    if (event.target.files[0]) take(event.target.files[0]);
+    event.target.value = ""; // so that choosing the same file again counts
+  });
   $("choose").addEventListener("click", () => $("file").click());
   $("example").addEventListener("click", async () => take(await drawExample().convertToBlob({ type: "image/png" })));
   $("reset").addEventListener("click", () => { setSliders(0, 0); preview(); ask(); });
   $("more").addEventListener("click", () => { state.all = !state.all; showClasses(); });
   let pending = 0;
+  addEventListener("resize", () => { if (state.answer && !$("spectrum").hidden) showGate(state.answer); });
   for (const id of ["noise", "blur"]) {
     $(id).addEventListener("input", () => {
       showSliders();

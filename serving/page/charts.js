@@ -5,7 +5,7 @@ const SERIES = 6;
 const PLANE_COLOURS = [[24, 20, 48], [62, 46, 110], [150, 62, 110], [226, 120, 80], [252, 222, 160]];
 
 export const seriesColour = (index) => `var(--series-${index % SERIES})`;
-export const percent = (share) => (share > 0.995 && share < 1 ? "> 99 %" : `${Math.round(share * 100)} %`);
+export const percent = (share) => (share > 0.995 && share < 1 ? ">99%" : `${Math.round(share * 100)}%`);
 
 function element(tag, className, text) {
   const node = document.createElement(tag);
@@ -43,7 +43,8 @@ export function drawBars(list, rows, limit = null) {
   });
 }
 
-// cards: every card of the deck [{name, augmentation, weight, colour}], weight 0 where it did not run.
+// cards: every card of the deck [{name, augmentation, density, weight, colour}]; weight 0 where it did not run, null
+// before the first answer.
 export function drawHand(list, cards) {
   list.replaceChildren(...cards.map((card) => {
     const item = element("li", card.weight > 0 ? "plays" : "idle");
@@ -51,16 +52,19 @@ export function drawHand(list, cards) {
     const fill = element("span", "fill");
     fill.style.width = `${card.weight * 100}%`;
     fill.style.background = card.colour;
-    const weight = card.weight > 0 ? percent(card.weight) : "not run";
+    const kept = `${(card.density * 100).toFixed(card.density < 0.1 ? 1 : 0)}%`;
+    const weight = card.weight === null ? kept : card.weight > 0 ? percent(card.weight) : "not run";
     item.append(element("span", "name", card.name), element("span", "augmentation", card.augmentation),
       element("span", "weight", weight), fill);
     return item;
   }));
 }
 
-function svg(tag, attributes, text) {
+// `colour` is set by property: the page's policy refuses style attributes.
+function svg(tag, { colour, ...attributes }, text) {
   const node = document.createElementNS(SVG, tag);
   for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  if (colour) node.style[tag === "text" ? "fill" : "stroke"] = colour;
   if (text !== undefined) node.textContent = text;
   return node;
 }
@@ -76,7 +80,9 @@ function spread(labels, gap, low, high) {
 
 // explanation: {frequencies, profile, references: {name: profile}}; nearest: the name of the nearest reference, or null.
 export function drawProfile(chart, explanation, colours, nearest) {
-  const box = { left: 46, right: 440, top: 14, bottom: 252 };
+  const width = Math.max(chart.clientWidth, 280), height = Math.max(chart.clientHeight, 200);
+  chart.setAttribute("viewBox", `0 0 ${width} ${height}`);
+  const box = { left: 34, right: width - 92, top: 30, bottom: height - 48 };
   const { frequencies, profile, references } = explanation;
   const all = [profile, ...Object.values(references)].flat();
   const low = Math.floor(Math.min(...all)), high = Math.ceil(Math.max(...all));
@@ -93,17 +99,18 @@ export function drawProfile(chart, explanation, colours, nearest) {
     nodes.push(svg("text", { x: x(f), y: box.bottom + 20, "text-anchor": "middle" }, String(f)));
   }
   nodes.push(svg("text", { x: (box.left + box.right) / 2, y: box.bottom + 42, "text-anchor": "middle" }, "cycles per image"));
+  nodes.push(svg("text", { x: 0, y: 12 }, "log amplitude"));
   const labels = [];
   for (const [name, values] of Object.entries(references)) {
     const colour = colours.get(name);
-    nodes.push(svg("path", { class: `line reference${name === nearest ? " near" : ""}`, d: path(values), style: `stroke: ${colour}` }));
+    nodes.push(svg("path", { class: `line reference${name === nearest ? " near" : ""}`, d: path(values), colour }));
     labels.push({ text: name, y: y(values[values.length - 1]), colour });
   }
   nodes.push(svg("path", { class: "line image", d: path(profile) }));
   labels.push({ text: "this image", y: y(profile[profile.length - 1]), colour: "var(--ink)" });
   spread(labels, 17, box.top, box.bottom);
   for (const label of labels) {
-    nodes.push(svg("text", { class: "series-label", x: box.right + 10, y: label.y + 4, style: `fill: ${label.colour}` }, label.text));
+    nodes.push(svg("text", { class: "series-label", x: box.right + 10, y: label.y + 4, colour: label.colour }, label.text));
   }
   chart.replaceChildren(...nodes);
   const near = nearest === null ? "" : ` It lies nearest to ${nearest}.`;
