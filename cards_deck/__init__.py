@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cards_deck.card import Card, CardRecord, read_card, write_card
+    from cards_deck.corruptions import CORRUPTIONS, corrupt
+    from cards_deck.data import Dataset
     from cards_deck.deck import Deck, GateConfig, References, read_deck, size_on_disk, write_deck
     from cards_deck.errors import (
         CardError,
@@ -29,6 +31,8 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "cards_deck.card": ("Card", "CardRecord", "read_card", "write_card"),
+    "cards_deck.corruptions": ("CORRUPTIONS", "corrupt"),
+    "cards_deck.data": ("Dataset",),
     "cards_deck.deck": ("Deck", "GateConfig", "References", "read_deck", "size_on_disk", "write_deck"),
     "cards_deck.errors": ("CardError", "CardsDeckError", "DataError", "DeckError", "InputError", "MissingExtraError"),
     "cards_deck.graph": ("Graph", "Node"),
@@ -40,11 +44,13 @@ _HOMES = {
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "CORRUPTIONS",
     "Card",
     "CardError",
     "CardRecord",
     "CardsDeckError",
     "DataError",
+    "Dataset",
     "Deck",
     "DeckError",
     "EngineKind",
@@ -61,6 +67,7 @@ __all__ = [
     "UniformGate",
     "__version__",
     "build_references",
+    "corrupt",
     "log_amplitude",
     "read_card",
     "read_deck",

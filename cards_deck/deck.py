@@ -147,6 +147,7 @@ def write_deck(deck: Deck, folder: str | os.PathLike[str]) -> Path:
             raise DeckError(f"{root}: the deck cannot be written: {error}") from error
         raise
     _remove([root / name for name in old if name not in contents])
+    _remove([path for path in root.iterdir() if files.is_temporary(path)])  # of a writer that was killed
     return root
 
 

@@ -37,7 +37,7 @@ def read_bytes(path: Path, *, limit: int, follow: bool = True) -> bytes:
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Write under a temporary name in the same folder, flush to the disk, rename: `path` is whole or untouched."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.cards-deck.tmp")
     try:
         with temporary.open("xb") as file:
             file.write(data)
@@ -49,6 +49,11 @@ def write_bytes(path: Path, data: bytes) -> None:
             temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def is_temporary(path: Path) -> bool:
+    """Whether `path` was left by a `write_bytes` that was killed."""
+    return path.name.startswith(".") and path.name.endswith(".cards-deck.tmp")
 
 
 def sync_folder(folder: Path) -> None:

@@ -6,6 +6,7 @@ unbounded where the image is stronger than the reference, and misroutes about ha
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 
 import numpy as np
@@ -81,13 +82,20 @@ def radial_weight(size: int) -> Floats:
     return np.asarray(weight / max(weight.sum(), 1e-12), np.float32)
 
 
+@functools.lru_cache(maxsize=8)
+def _root_weight(size: int) -> Floats:
+    weight: Floats = np.sqrt(radial_weight(size)).ravel()
+    weight.flags.writeable = False
+    return weight
+
+
 def distances(spectra: Floats, references: Floats) -> Floats:
     """float32 [n, a]: distance of each spectrum [n, h, h//2+1] to each reference [a, h, h//2+1].
 
     Differences are taken before squaring: |s|^2 - 2 s.r + |r|^2 by a matrix product would cancel, and its rounding
     would depend on how many images are in the batch.
     """
-    weight = np.sqrt(radial_weight(references.shape[1])).ravel()
+    weight = _root_weight(references.shape[1])
     found = np.empty((len(spectra), len(references)), np.float32)
     weighted = spectra.reshape(len(spectra), weight.size) * weight
     for index, reference in enumerate(references):

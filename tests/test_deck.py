@@ -60,6 +60,18 @@ def test_overwriting_leaves_only_the_new_deck_and_what_is_not_the_decks(folder: 
     assert _contents(folder) == {**alone, "README.md": b"mine"}
 
 
+def test_leftovers_of_a_killed_writer_are_cleared(folder: Path, written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        _failing(patch, 3, KeyboardInterrupt)
+        patch.setattr(Path, "unlink", lambda path, missing_ok=False: None)  # killed: it clears nothing
+        with pytest.raises(KeyboardInterrupt):
+            write_deck(NEW, folder)
+    assert len(_contents(folder)) == len(_contents(written)) + 1
+    assert read_deck(folder).name == "old"
+    write_deck(OLD, folder)
+    assert _contents(folder) == _contents(written)
+
+
 def test_writing_repairs_a_damaged_file(folder: Path, written: Path) -> None:
     damaged = next(folder.glob("augmix_1-*"))
     damaged.write_bytes(b"broken")

@@ -12,11 +12,13 @@ import pytest
 import cards_deck
 
 NAMES = [
+    "CORRUPTIONS",
     "Card",
     "CardError",
     "CardRecord",
     "CardsDeckError",
     "DataError",
+    "Dataset",
     "Deck",
     "DeckError",
     "EngineKind",
@@ -33,6 +35,7 @@ NAMES = [
     "UniformGate",
     "__version__",
     "build_references",
+    "corrupt",
     "log_amplitude",
     "read_card",
     "read_deck",
@@ -75,6 +78,6 @@ def test_importing_the_library_imports_nothing_heavy() -> None:
 
 
 def test_reading_and_predicting_import_neither_torch_nor_an_engine() -> None:
-    modules = "card, deck, graph, spectrum, inference, inference.gate, inference.predictor, inference.fake_deck"
-    statement = ", ".join(f"cards_deck.{name}" for name in modules.split(", "))
+    modules = "card corruptions data deck graph spectrum inference.gate inference.predictor inference.fake_deck"
+    statement = ", ".join(f"cards_deck.{name}" for name in modules.split())
     assert not {"torch", "torchvision", "onnx", "onnxruntime", "bentoml"} & _imported(f"import {statement}")
