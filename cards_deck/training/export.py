@@ -33,6 +33,7 @@ def export_graph(network: nn.Module) -> Graph:
     modules = dict(network.named_modules())
     source: dict[fx.Node, str] = {}
     nodes: list[Node] = []
+    pooled: set[str] = set()
     output = ""
     for step in trace.nodes:
         inputs = tuple(source[argument] for argument in step.args if isinstance(argument, fx.Node))
@@ -45,9 +46,11 @@ def export_graph(network: nn.Module) -> Graph:
         else:
             name = step.target if step.op == "call_module" else step.name
             op, roles, attributes = _module(modules[name], name) if step.op == "call_module" else _function(step)
-            if op == "flatten" and nodes and nodes[-1].op == "global_avg_pool":
+            if op == "flatten" and inputs[0] in pooled:
                 source[step] = inputs[0]  # the graph's global pooling already gives [n, c]
                 continue
+            if op == "global_avg_pool":
+                pooled.add(str(step.name))
             params = {role: f"{name}.{tensor}" for role, tensor in roles.items()}
             nodes.append(Node(op, inputs, str(step.name), params, attributes))
             source[step] = str(step.name)
@@ -65,7 +68,13 @@ def _module(module: nn.Module, name: str) -> Described:
 
 def _function(step: fx.Node) -> Described:
     if step.op == "call_function" and step.target in _FUNCTIONS:
-        return _FUNCTIONS[step.target], {}, {}
+        op = _FUNCTIONS[step.target]
+        if op == "flatten":
+            given = {**dict(zip(("start_dim", "end_dim"), step.args[1:], strict=False)), **step.kwargs}
+            _check_flatten(given.get("start_dim", 0), given.get("end_dim", -1))
+        elif step.kwargs.get("alpha", 1) != 1:
+            raise InputError(f"{step.format_node()} scales what it adds: a card's `add` has no alpha")
+        return op, {}, {}
     raise InputError(
         f"{step.format_node()} is not a layer that a card can hold: use modules, +, torch.relu and torch.flatten"
     )
@@ -94,11 +103,23 @@ def _global_pool(module: nn.AdaptiveAvgPool2d) -> Described:
 
 def _pool(op: str, module: nn.MaxPool2d | nn.AvgPool2d) -> Described:
     attributes = {"kernel": _square(module.kernel_size), "stride": _square(module.stride)}
-    if op == "max_pool":
+    if isinstance(module, nn.MaxPool2d):
+        if module.ceil_mode or _square(module.dilation) != 1:
+            raise InputError("max pooling must have dilation 1 and round sizes down")
         attributes["padding"] = _square(module.padding)
-    elif _square(module.padding):
-        raise InputError("average pooling must have padding 0")
+    elif module.ceil_mode or _square(module.padding) or module.divisor_override is not None:
+        raise InputError("average pooling must have padding 0, no divisor of its own, and round sizes down")
     return op, {}, attributes
+
+
+def _flatten(module: nn.Flatten) -> Described:
+    _check_flatten(module.start_dim, module.end_dim)
+    return "flatten", {}, {}
+
+
+def _check_flatten(start: object, end: object) -> None:
+    if (start, end) != (1, -1):
+        raise InputError(f"flatten must go from dimension 1 to the last, not from {start} to {end}")
 
 
 def _normalize(module: Normalize) -> Described:
@@ -127,7 +148,7 @@ _MODULES: dict[type[nn.Module], Callable[[Any], Described]] = {
     nn.MaxPool2d: lambda module: _pool("max_pool", module),
     nn.AvgPool2d: lambda module: _pool("avg_pool", module),
     nn.AdaptiveAvgPool2d: _global_pool,
-    nn.Flatten: lambda module: ("flatten", {}, {}),
+    nn.Flatten: _flatten,
     nn.Linear: lambda module: ("linear", _weight_and_bias(module), {}),
 }
 _FUNCTIONS: dict[Any, str] = {

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cards_deck.errors import InputError
 from cards_deck.training.augmentations import Augmentation
 from cards_deck.training.losses import training_loss
 from cards_deck.training.schedule import Schedule
@@ -116,6 +117,11 @@ def fit(
     """
     forward = compiled_forward(run.network, images.device)
     batches = len(images) // run.schedule.batch_size
+    if not batches:
+        raise InputError(
+            f"an epoch needs at least one full batch of {run.schedule.batch_size} images, got {len(images)} images: "
+            "lower the schedule's `batch_size`"
+        )
     steps = batches * run.schedule.epochs
     while run.epoch < run.schedule.epochs:
         generator = torch.Generator(images.device).manual_seed(seed * 100_003 + run.epoch)
@@ -129,7 +135,7 @@ def fit(
             if on_step is not None and step % 20 == 0:
                 on_step(step, steps, float(loss))
         run.epoch += 1
-        run.history.append({"epoch": run.epoch, "loss": float(total) / max(batches, 1), "size": size})
+        run.history.append({"epoch": run.epoch, "loss": float(total) / batches, "size": size})
         if on_epoch is not None:
             on_epoch(run)
 
