@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from cards_deck.errors import InputError
 
@@ -25,8 +25,8 @@ def to_rgb(image: Image.Image) -> Image.Image:
     Raises InputError for pixels without a defined range (32-bit integers and floats), and where Pillow cannot decode.
     """
     try:
-        image = ImageOps.exif_transpose(image)
         image.load()
+        image = _upright(image)
     except BROKEN as error:
         raise InputError(f"the image cannot be decoded ({error}): save it again as PNG or JPEG") from error
     if image.mode in _SIXTEEN_BIT:
@@ -38,7 +38,15 @@ def to_rgb(image: Image.Image) -> Image.Image:
         layer = image.convert("RGBA")
         image = Image.new("RGBA", layer.size, (*BACKGROUND, 255))
         image.alpha_composite(layer)
-    return image.convert("RGB")
+    # A copy of a photograph is 36 MB: none is made where the pixels are right already.
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """The image turned as its EXIF orientation says; the image itself where that is no turn."""
+    if image.getexif().get(ExifTags.Base.Orientation, 1) == 1:
+        return image
+    return ImageOps.exif_transpose(image)
 
 
 def resize_square(image: Image.Image | NDArray[np.uint8], size: int) -> NDArray[np.uint8]:

@@ -75,7 +75,8 @@ class AugMix:
             sign = torch.where(torch.rand(m, generator=generator, device=device) < 0.5, -1.0, 1.0)
             active = length > step
             rows = torch.nonzero(active & (operation < TABLES)).squeeze(1)
-            images[rows] = apply_table(images[rows], look_up_table(images[rows], operation[rows], level[rows]))
+            drawn = images[rows]
+            images[rows] = apply_table(drawn, look_up_table(drawn, operation[rows], level[rows]))
             rows = torch.nonzero(active & (operation >= TABLES)).squeeze(1)
             images[rows] = affine(images[rows], operation[rows], level[rows], sign[rows])
         return images

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from cards_deck.errors import InputError
 from cards_deck.training.augmentations import AUGMENTATIONS
 
 
@@ -22,6 +23,12 @@ class CropFlip:
 
     border: float = 0.125
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.border <= 0.5:
+            raise InputError(
+                f"crop_flip: `border` is a fraction of the side and must lie in [0, 0.5], got {self.border}"
+            )
+
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Map uint8 [n, 3, h, w] to uint8 [n, 3, h, w]."""
         n, _, height, width = images.shape
@@ -30,9 +37,6 @@ class CropFlip:
         padded = F.pad(images.float(), (pad,) * 4, mode="reflect").to(torch.uint8) if pad else images
         top, left = torch.randint(0, 2 * pad + 1, (2, n), generator=generator, device=device)
         flip = torch.rand(n, generator=generator, device=device) < 0.5
-        rows = top[:, None] + torch.arange(height, device=device)
-        columns = torch.arange(width, device=device).expand(n, width)
-        columns = left[:, None] + torch.where(flip[:, None], columns.flip(1), columns)
-        images_index = torch.arange(n, device=device)[:, None, None]
-        pixels = padded.permute(0, 2, 3, 1)[images_index, rows[:, :, None], columns[:, None, :]]
-        return pixels.permute(0, 3, 1, 2)
+        windows = padded.unfold(2, height, 1).unfold(3, width, 1)  # a view: [n, 3, top, left, height, width]
+        cropped = windows[torch.arange(n, device=device), :, top, left]
+        return torch.where(flip[:, None, None, None], cropped.flip(3), cropped)

@@ -7,6 +7,7 @@ table per image and channel, as Pillow's ImageOps do); the others move pixels (b
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -30,19 +31,14 @@ def look_up_table(images: Tensor, operation: Tensor, level: Tensor) -> Tensor:
     Returns:
         uint8 [n, 3, 256].
     """
-    n, device = images.shape[0], images.device
-    values = torch.arange(256, device=device)
-    table = values.expand(n, 3, 256).clone()
-    rows = torch.nonzero(operation == 0).squeeze(1)
-    table[rows] = _autocontrast(images[rows])
-    rows = torch.nonzero(operation == 1).squeeze(1)
-    table[rows] = _equalize(images[rows])
-    step = 2 ** (8 - (4 - (level * 0.4).long()))
-    posterized = values // step[:, None] * step[:, None]
-    table = torch.where((operation == 2)[:, None, None], posterized[:, None], table)
-    threshold = 256 - (level * 25.6).long()
-    solarized = torch.where(values < threshold[:, None], values, 255 - values)
-    return torch.where((operation == 3)[:, None, None], solarized[:, None], table).to(torch.uint8)
+    values = torch.arange(256, dtype=torch.int32, device=images.device)
+    table = torch.empty(len(images), 3, 256, dtype=torch.uint8, device=images.device)
+    level = level[:, None, None]
+    makers: tuple[Callable[[Tensor, Tensor, Tensor], Tensor], ...] = (_autocontrast, _equalize, _posterize, _solarize)
+    for index, make in enumerate(makers):
+        rows = torch.nonzero(operation == index).squeeze(1)
+        table[rows] = make(images[rows], level[rows], values).to(torch.uint8)
+    return table
 
 
 def apply_table(images: Tensor, table: Tensor) -> Tensor:
@@ -50,28 +46,37 @@ def apply_table(images: Tensor, table: Tensor) -> Tensor:
     return table.gather(2, images.flatten(2).long()).view(images.shape)
 
 
-def _autocontrast(images: Tensor) -> Tensor:
-    """ImageOps.autocontrast without cutoff: int64 [n, 3, 256]; a channel of one value is left alone."""
+def _posterize(images: Tensor, level: Tensor, values: Tensor) -> Tensor:
+    """ImageOps.posterize to 4 bits or fewer: [n, 1, 256]."""
+    step = 2 ** (4 + (level * 0.4).int())
+    return values // step * step
+
+
+def _solarize(images: Tensor, level: Tensor, values: Tensor) -> Tensor:
+    """ImageOps.solarize, the threshold falling from 256: [n, 1, 256]."""
+    return torch.where(values < 256 - (level * 25.6).int(), values, 255 - values)
+
+
+def _autocontrast(images: Tensor, level: Tensor, values: Tensor) -> Tensor:
+    """ImageOps.autocontrast without cutoff: [n, 3, 256]; a channel of one value is left alone."""
     low = images.amin((2, 3))[..., None].double()
     high = images.amax((2, 3))[..., None].double()
-    values = torch.arange(256, device=images.device, dtype=torch.float64)
     scale = 255 / (high - low).clamp_min(1)
     # Pillow computes int(i * scale - low * scale) in doubles; the same order keeps its rounding.
     stretched = (values * scale + -low * scale).trunc().clamp(0, 255)
-    return torch.where(high > low, stretched, values).long()
+    return torch.where(high > low, stretched, values)
 
 
-def _equalize(images: Tensor) -> Tensor:
-    """ImageOps.equalize: int64 [n, 3, 256]."""
+def _equalize(images: Tensor, level: Tensor, values: Tensor) -> Tensor:
+    """ImageOps.equalize: [n, 3, 256]."""
     n = images.shape[0]
     rows = 256 * torch.arange(3 * n, device=images.device)[:, None]
     histogram = torch.bincount((images.flatten(2).flatten(0, 1).long() + rows).flatten(), minlength=256 * 3 * n)
-    histogram = histogram.view(n, 3, 256)
-    values = torch.arange(256, device=images.device)
+    histogram = histogram.view(n, 3, 256).int()
     last = torch.where(histogram > 0, values, -1).amax(2, keepdim=True)
     # Pillow's step leaves the brightest occupied bin out of the count.
-    step = (histogram.sum(2, keepdim=True) - histogram.gather(2, last.clamp_min(0))) // 255
-    below = histogram.cumsum(2) - histogram
+    step = (histogram.sum(2, keepdim=True) - histogram.gather(2, last.clamp_min(0).long())) // 255
+    below = histogram.cumsum(2, dtype=torch.int32) - histogram
     equalized = ((step // 2 + below) // step.clamp_min(1)).clamp_max(255)
     return torch.where(step > 0, equalized, values)
 
@@ -100,11 +105,15 @@ def affine(images: Tensor, operation: Tensor, level: Tensor, sign: Tensor) -> Te
     y = (torch.arange(height, device=device) + 0.5)[:, None]
     # Pillow maps an output pixel's centre to the source: rotations about the middle, shears about the corner.
     dx, dy = x - width / 2, y - height / 2
-    source_x = width / 2 + cos * dx - sin * dy + shift_x[:, None, None]
-    source_y = height / 2 + sin * dx + cos * dy + shift_y[:, None, None]
-    source_x = source_x + torch.where(name["shear_x"], shear, 0.0)[:, None, None] * y
-    source_y = source_y + torch.where(name["shear_y"], shear, 0.0)[:, None, None] * x
-    grid = torch.stack((source_x * (2 / width) - 1, source_y * (2 / height) - 1), dim=-1)
-    moved = F.grid_sample(images.float(), grid, mode="bilinear", padding_mode="border", align_corners=False)
-    inside = (source_x >= 0) & (source_x < width) & (source_y >= 0) & (source_y < height)
-    return (moved * inside[:, None]).round_().clamp_(0, 255).to(torch.uint8)
+    source_x = (width / 2 + cos * dx) - sin * dy
+    source_x += shift_x[:, None, None]
+    source_x += torch.where(name["shear_x"], shear, 0.0)[:, None, None] * y
+    source_y = (height / 2 + sin * dx) + cos * dy
+    source_y += shift_y[:, None, None]
+    source_y += torch.where(name["shear_y"], shear, 0.0)[:, None, None] * x
+    inside = (source_x >= 0).logical_and_(source_x < width).logical_and_(source_y >= 0).logical_and_(source_y < height)
+    source_x.mul_(2 / width).sub_(1)
+    source_y.mul_(2 / height).sub_(1)
+    source = torch.stack((source_x, source_y), dim=-1)
+    moved = F.grid_sample(images.float(), source, mode="bilinear", padding_mode="border", align_corners=False)
+    return moved.mul_(inside[:, None]).round_().to(torch.uint8)
