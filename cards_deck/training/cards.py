@@ -12,6 +12,7 @@ from torch import nn
 
 from cards_deck.card import Card, CardRecord, as_stored
 from cards_deck.data import Dataset
+from cards_deck.errors import InputError
 from cards_deck.training.export import export_graph
 from cards_deck.training.recipe import Recipe
 from cards_deck.training.tickets import Ticket
@@ -71,8 +72,14 @@ def _array(tensor: torch.Tensor) -> NDArray[np.float32]:
 
 
 def ticket_of(card: Card, network: nn.Module) -> Ticket:
-    """Return `card` as a ticket of `network`, which must have the card's architecture."""
+    """Return `card` as a ticket of `network`; InputError unless it has the card's architecture and classes."""
     state = {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
+    shapes = {name: tuple(v.shape) for name, v in state.items() if not name.endswith("num_batches_tracked")}
+    if differing := sorted(set(shapes.items()) ^ set(card.shapes.items())):
+        raise InputError(
+            f"card {card.name!r} is of another architecture or has other classes than the network: they differ in "
+            f"{differing[0][0]!r}, which must be of shape {list(card.shapes.get(differing[0][0], ()))} as in the card"
+        )
     for name, array in card.tensors.items():
         state[name].copy_(torch.from_numpy(np.array(array)))
     masks = {name: torch.from_numpy(np.array(mask)) for name, mask in card.masks.items()}

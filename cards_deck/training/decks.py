@@ -79,7 +79,7 @@ def augmented(images: Images, description: Mapping[str, Any], seed: int) -> Imag
 
 
 def _augmentations(cards: Sequence[Card]) -> dict[str, dict[str, Any]]:
-    """Each augmentation of the cards by name; one name must mean one setting, since the gate routes by name."""
+    """Each augmentation of the cards, by name and sorted; a name must mean one setting, since the gate routes by it."""
     found: dict[str, dict[str, Any]] = {}
     for card in cards:
         known = found.setdefault(card.augmentation, card.record.augmentation)
@@ -88,7 +88,7 @@ def _augmentations(cards: Sequence[Card]) -> dict[str, dict[str, Any]]:
                 f"two cards were trained under different settings of {card.augmentation!r}: {known} and "
                 f"{card.record.augmentation}; a deck holds one setting of each augmentation"
             )
-    return found
+    return dict(sorted(found.items()))
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,11 @@ from pathlib import Path
 import torch
 
 from cards_deck.card import Card, read_card, write_card
+from cards_deck.checks import NAME_RULE, is_name
 from cards_deck.data import Dataset, load, split_train_validation
 from cards_deck.deck import Deck, write_deck
 from cards_deck.errors import InputError
+from cards_deck.record import BITS
 from cards_deck.training.cards import make_card, ticket_of
 from cards_deck.training.decks import make_deck
 from cards_deck.training.recipe import Recipe, Workbench
@@ -54,9 +56,11 @@ def train_card(
         bits: width of a stored value, 16 or 32.
         quiet: show no progress.
     """
+    name = _checked_name(name or folder.name)
+    if bits not in BITS:
+        raise InputError(f"`bits` must be one of {', '.join(map(str, BITS))}, got {bits!r}")
     bench = Workbench(train, validation, choose_device(device), folder, quiet)
     tickets = bench.find_tickets(recipe)
-    name = name or folder.name
     names = [name] if len(tickets) == 1 else [f"{name}-{index}" for index in range(1, len(tickets) + 1)]
     network = bench.build(recipe).cpu()
     cards = tuple(
@@ -80,6 +84,7 @@ def fine_tune_card(
     quiet: bool = False,
 ) -> Card:
     """Train `parent` further with its mask fixed, by `recipe`'s schedule, augmentation and seed; see `train_card`."""
+    name = _checked_name(name or folder.name)
     bench = Workbench(train, validation, choose_device(device), folder, quiet)
     network = bench.build(recipe).cpu()
     described = recipe.describe()
@@ -91,11 +96,18 @@ def fine_tune_card(
     ticket = bench.fine_tune(recipe, ticket_of(parent, network), parent.id)
     method = {"name": "fine_tune", "found_by": parent.record.method}
     card = make_card(
-        name or folder.name, recipe, network, ticket, train,
+        name, recipe, network, ticket, train,
         bits=parent.record.bits, method=method, parents=(parent.id,),
     )  # fmt: skip
     write_card(card, folder / f"{card.name}{SUFFIX}")
     return card
+
+
+def _checked_name(name: str) -> str:
+    """The name, or InputError: better now than when hours of training are to be written under it."""
+    if not is_name(name):
+        raise InputError(f"a card's name must be {NAME_RULE}, got {name!r}: choose another `name` or folder")
+    return name
 
 
 def pack_deck(
