@@ -21,7 +21,7 @@ from cards_deck.spectrum import Floats, Images, build_references
 from cards_deck.training.augmentations import AUGMENTATIONS
 
 CLEAN = "clean"
-MARGINS = (0.0, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2)
+MARGINS = (0.0, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2, 0.3, 0.5, 0.8, 1.2)
 
 
 def make_deck(
