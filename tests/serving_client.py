@@ -19,9 +19,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from cards_deck.inference.engines import EngineKind
 from cards_deck.inference.fake_deck import fake_deck, fake_images
 from cards_deck.inference.predictor import Predictor
+from serving.errors import CODES
 from serving.http import Application
 from serving.settings import Settings
 
+SMALL = Settings(max_body_bytes=200_000, max_images=8, max_queue=8, max_batch=4)
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 
@@ -75,6 +77,15 @@ def serving(predictor: Predictor | None = None, settings: Settings | None = None
         thread.join()
         loop.run_until_complete(loop.shutdown_default_executor())
         loop.close()
+
+
+def refused(response: httpx.Response, code: str) -> None:
+    """Assert that the response is this refusal, in the form of every refusal."""
+    body = response.json()
+    assert (response.status_code, body["code"]) == (CODES[code][0], code), body
+    assert set(body) == {"error", "code", "request_id"}
+    assert body["error"]
+    assert response.headers["x-request-id"] == body["request_id"]
 
 
 def parse_samples(text: str) -> Samples:
