@@ -14,10 +14,9 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from eval.provenance import provenance
+from eval.provenance import package_versions, provenance
 
 RESULTS = Path(__file__).resolve().parent / "results"
 
@@ -68,7 +67,7 @@ def ratio(numerator: Sequence[float], denominator: Sequence[float]) -> float:
 def save(name: str, rows: Sequence[Row], ratios: Mapping[str, float], packages: Sequence[str] = ()) -> Path:
     """Print the measurements and write them to benchmarks/results/<name>.json, with the versions of `packages` too."""
     made = provenance([Path(sys.executable).name, "-m", f"benchmarks.{name}", *sys.argv[1:]])
-    made["versions"].update({package: _version(package) for package in packages})
+    made["versions"].update(package_versions(packages))
     for entry in rows:
         print(f"{entry.name:40} {entry.median:12.5g} {entry.unit:12} [{entry.low:.5g}, {entry.high:.5g}]")
     for key, value in ratios.items():
@@ -80,10 +79,3 @@ def save(name: str, rows: Sequence[Row], ratios: Mapping[str, float], packages: 
     partial.write_text(json.dumps(content, indent=1) + "\n")
     partial.replace(path)
     return path
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None

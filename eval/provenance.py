@@ -6,12 +6,16 @@ import os
 import platform
 import shutil
 import subprocess
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("cards-deck", "numpy", "scipy", "pillow", "safetensors", "onnx", "onnxruntime")
+from cards_deck import __version__
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("numpy", "scipy", "pillow", "safetensors", "onnx", "onnxruntime")
 
 
 def provenance(command: list[str] | None = None) -> dict[str, Any]:
@@ -26,20 +30,29 @@ def provenance(command: list[str] | None = None) -> dict[str, Any]:
             "machine": platform.machine(),
             "system": platform.system(),
         },
-        "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
+        "versions": {"python": platform.python_version(), "cards-deck": __version__, **package_versions(PACKAGES)},
     }
 
 
+def package_versions(packages: Iterable[str]) -> dict[str, str | None]:
+    """The version of each installed package, None for one that is not installed."""
+    found: dict[str, str | None] = {}
+    for package in packages:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = None
+    return found
+
+
 def _shown(argument: str) -> str:
-    """Absolute paths shortened to their last part: a report is published, a home folder is not."""
-    return f".../{Path(argument).name}" if Path(argument).is_absolute() else argument
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
+    """Paths that lead out of the checkout shortened to their last part: a report is published, a home folder is not."""
+    flag, equals, value = argument.rpartition("=") if argument.startswith("--") else ("", "", argument)
+    path, target = Path(value), Path(os.path.abspath(value))  # noqa: PTH100  (links stay as typed)
+    is_path = len(path.parts) > 1 or path.exists()
+    if path.is_absolute() or ".." in path.parts or (is_path and not target.is_relative_to(ROOT)):
+        return f"{flag}{equals}.../{target.name}"
+    return argument
 
 
 def _cores() -> int:
@@ -60,10 +73,9 @@ def _git(*arguments: str) -> str | None:
     git = shutil.which("git")
     if git is None:
         return None
-    root = Path(__file__).resolve().parent.parent
     try:
         done = subprocess.run(
-            [git, "-C", str(root), *arguments], capture_output=True, text=True, timeout=20, check=False
+            [git, "-C", str(ROOT), *arguments], capture_output=True, text=True, timeout=20, check=False
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
