@@ -46,11 +46,17 @@ format: environment ## write the formatting that `make lint` asks for
 bench: environment ## measure augmentation, gate and server, write benchmarks/results
 	@for script in augmix gate serve; do OMP_NUM_THREADS=1 .venv/bin/python -m benchmarks.$$script; done
 
-results: environment ## write the tables of README.md and models/README.md from the reports
+results: environment ## write the tables (README.md, models/README.md) from the reports, the example answer from the deck
 	@.venv/bin/python -m eval.tables
+	@OMP_NUM_THREADS=1 .venv/bin/python -m serving.example --write README.md
 
-starter-deck: environment ## train, pack and measure models/cifar10-starter again (hours); DATA= is the data root
+# glibc gives the memory of activations back to the system at every step otherwise: several times slower on some virtual machines.
+starter-deck: export MALLOC_TRIM_THRESHOLD_=17179869184
+starter-deck: export MALLOC_MMAP_THRESHOLD_=4294967296
+starter-deck: environment ## train, pack and measure models/cifar10-starter, then `make results` (hours); DATA= is the data root
 	@.venv/bin/python -m cards_deck.training.starter --data "$(DATA)" $(ARGS)
+	@.venv/bin/python -m eval models/cifar10-starter --data "$(DATA)" --subset 2000 --threads 2
+	@$(MAKE) --no-print-directory results
 
 clean: ## remove caches and build outputs; environments and results stay
 	@rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
