@@ -98,12 +98,15 @@ class RegeneratedCells:
 
     @property
     def labels(self) -> Labels:
+        """int64 [n]: the labels of the clean images."""
         return self.clean.labels
 
     def images(self, corruption: str, severity: int) -> Images:
+        """uint8 [n, h, w, 3], made anew at every call; InputError for an unknown corruption or severity."""
         return corruptions.corrupt(self.clean.images, corruption, severity, seed=self.seed)
 
     def key(self, corruption: str, severity: int) -> str:
+        """Of the clean pixels, the corruptions' code, the seed and the cell."""
         return f"{self.clean.sha256[:16]}-{self.fingerprint}-seed{self.seed}/{corruption}-{severity}"
 
 
@@ -127,10 +130,12 @@ class OfficialCells:
         return cls(folder, indices, labels[indices])
 
     def images(self, corruption: str, severity: int) -> Images:
+        """uint8 [n, h, w, 3]: the chosen images, read from the file's block of that severity."""
         stored = np.load(self.folder / f"{corruption}.npy", mmap_mode="r", allow_pickle=False)
         return np.ascontiguousarray(stored[(severity - 1) * (len(stored) // len(SEVERITIES)) + self.indices])
 
     def key(self, corruption: str, severity: int) -> str:
+        """Of the stored pixels themselves, and the cell."""
         pixels = hashlib.sha256(self.images(corruption, severity).tobytes()).hexdigest()[:16]
         return f"official-{pixels}/{corruption}-{severity}"
 
