@@ -46,7 +46,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _answers(prediction: Prediction, deck: Deck) -> Iterator[dict[str, Any]]:
-    names, references = [card.name for card in deck.cards], deck.references.augmentations
+    names = [card.name for card in deck.cards]
+    # The plain average measures no distance: none are shown, as in the server's answers.
+    references = () if deck.gate.kind == "uniform" else deck.references.augmentations
     for row, label in enumerate(prediction.labels):
         weights = prediction.weights[row]
         yield {
@@ -59,7 +61,7 @@ def _answers(prediction: Prediction, deck: Deck) -> Iterator[dict[str, Any]]:
 
 
 def _named(names: Sequence[str], values: np.ndarray[Any, np.dtype[np.float32]]) -> dict[str, float]:
-    return {name: round(float(value), 6) for name, value in zip(names, values, strict=True)}
+    return {name: round(float(value), 6) for name, value in zip(names, values, strict=False)}
 
 
 def _line(path: Path, answer: dict[str, Any]) -> str:
