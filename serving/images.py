@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from cards_deck.errors import InputError
 from cards_deck.preprocess import BROKEN, resize_square
 from serving.errors import RequestError
 from serving.headers import ALIASES, MEDIA_TYPES, declared_size, refused_format, sniff
@@ -71,6 +72,9 @@ def decode_image(data: bytes, declared: str | None, size: int, limits: Limits) -
                 raise RequestError("multi_frame", "The image is an animation; send a single frame.")
             return resize_square(image, size)
     except _BROKEN as error:
+        if isinstance(error, InputError) and error.__cause__ is None:  # decoded, but not pixels that a deck can read
+            message = str(error)
+            raise RequestError("invalid_image", f"{message[:1].upper()}{message[1:]}.") from error
         raise RequestError("invalid_image", f"The {kind} file is broken or cut off and cannot be decoded.") from error
 
 

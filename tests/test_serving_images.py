@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from typing import Any
 
 import numpy as np
 import pytest
@@ -121,6 +122,23 @@ BROKEN = {
 @pytest.mark.parametrize("case", BROKEN)
 def test_broken_files_are_invalid(case: str) -> None:
     assert code_of(BROKEN[case]) == "invalid_image"
+
+
+def test_pixels_without_a_range_are_refused_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = Image.open
+
+    def as_integers(*arguments: Any, **options: Any) -> Image.Image:
+        """What some versions of Pillow make of deep greyscale files."""
+        with opened(*arguments, **options) as image:
+            return image.convert("I")
+
+    data = png()
+    monkeypatch.setattr(Image, "open", as_integers)
+    with pytest.raises(
+        RequestError, match=r"^Pixels must be 8 or 16 bit, not mode 'I': save the image as 8-bit RGB\.$"
+    ) as caught:
+        decoded(data)
+    assert (caught.value.code, caught.value.status) == ("invalid_image", 400)
 
 
 @pytest.mark.parametrize("header", [png_header, jpeg_header, webp_header])
