@@ -13,7 +13,7 @@ from cards_deck.inference.predictor import Prediction
 from serving.errors import CODES
 
 STAGES = ("read", "decode", "queue", "predict")
-STATUSES = ("2xx", "4xx", "5xx")
+STATUSES = ("2xx", "3xx", "4xx", "5xx")
 UNIFORM = "uniform"
 _DURATIONS = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.125, 0.25, 0.5, 1.0, 2.5)
 _DISTANCES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0)
@@ -45,9 +45,15 @@ class Metrics:
         self.predictions = counter("predictions", "Images a card had a part in answering.", "card")
         self.choices = counter("gate_choices", "Images by the augmentation nearest to their spectrum.", "choice")
         self.distance = histogram("gate_distance", "Distance to the nearest reference spectrum.", _DISTANCES)
-        self.fallbacks = counter("gate_fallbacks", "Images the gate sent to the plain average of all cards.")
+        self.fallbacks = counter(
+            "gate_fallbacks",
+            "Images the gate sent to the plain average of all cards. No gate of this release does: it stays 0.",
+        )
         self.unknown = counter("unknown_spectrum", "Images farther from every reference than the training images.")
-        self.shadow = counter("shadow_disagreements", "Images whose label differs from that of a shadow deck.")
+        self.shadow = counter(
+            "shadow_disagreements",
+            "Images whose label differs from that of a shadow deck. This release runs none: it stays 0.",
+        )
         self.rejected = counter("rejected_inputs", "Requests refused, by the code of the refusal.", "code")
         self.requests = counter("http_requests", "Requests by route and class of status.", "route", "status")
         self.request_seconds = histogram(

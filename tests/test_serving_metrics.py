@@ -94,6 +94,8 @@ def test_no_request_makes_a_new_series(client: Client) -> None:
         client.request("GET", f"/{index}/secret")
         client.request(f"METHOD{index}", "/classify", headers={"X-Request-ID": f"id-{index}"})
         client.upload(b"x", name=f"name-{index}")
+    tag = client.request("GET", "/").headers["etag"]
+    assert client.request("GET", "/", headers={"If-None-Match": tag}).status_code == 304
     assert set(client.samples()) == before
 
 
