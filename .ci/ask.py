@@ -77,7 +77,10 @@ def descendants(root: int) -> list[Path]:
 def check_processes(root: int) -> None:
     """No torch and little memory in any Python process below `root` (Linux only)."""
     for folder in descendants(root):
-        maps, status = (folder / "maps").read_text(), (folder / "status").read_text()
+        try:
+            maps, status = (folder / "maps").read_text(), (folder / "status").read_text()
+        except OSError:  # it has ended since it was listed
+            continue
         if "libpython" not in maps and "python" not in maps:
             continue
         held = int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1]) * 1024
