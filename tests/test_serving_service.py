@@ -153,8 +153,10 @@ def test_a_bento_holds_what_serving_needs_and_nothing_else(tmp_path: Path) -> No
         "serving/page/index.html",
         "cards_deck/deck.py",
         "cards_deck/inference/predictor.py",
+        "models/cifar10-starter/deck.json",
     }
     assert packed >= needed
+    assert not [name for name in packed if "/logs/" in name]
     tops = {name.split("/")[0] for name in packed}
     assert tops <= {"LICENSE", "bentofile.yaml", "cards_deck", "models", "requirements", "serving"}
     assert not [
