@@ -10,7 +10,6 @@ import functools
 from collections.abc import Mapping
 
 import numpy as np
-import scipy.fft
 from numpy.typing import NDArray
 
 from cards_deck.errors import InputError
@@ -62,6 +61,8 @@ def log_amplitude(images: Images) -> Floats:
 
 
 def _log_amplitude(images: Images) -> Floats:
+    import scipy.fft  # 0.3 s to import: paid by the processes that answer images, not by those that only read decks
+
     planes = np.ascontiguousarray(images.transpose(0, 3, 1, 2), dtype=np.float32)
     planes *= np.float32(1 / 255)
     transformed = scipy.fft.rfft2(planes, norm="ortho", workers=1)
