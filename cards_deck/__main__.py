@@ -19,11 +19,13 @@ COMMANDS = {
     "show": "list the cards of a deck",
     "predict": "classify image files with a deck",
 }
+FAILED = 1  # what the system refused: a full disk, a file that may not be read
+STOPPED = 130  # as a shell has it for a program ended by Ctrl-C
 REFUSED = 2  # exit status for wrong arguments, as argparse has it, and for everything refused on purpose
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns its exit status. What is refused on purpose is one line on stderr and status 2."""
+    """Run one command; returns its exit status. What stops it is one line on stderr; status 2 is a refusal."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] not in COMMANDS:
         return _overview(arguments)
@@ -37,8 +39,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         module.configure(parser, rest)
         return int(module.run(parser.parse_args(rest)))
     except CardsDeckError as error:
-        print(f"cards-deck {name}: {' '.join(str(error).split())}", file=sys.stderr)
-        return REFUSED
+        return _stop(name, error, REFUSED)
+    except OSError as error:
+        return _stop(name, error, FAILED)
+    except KeyboardInterrupt:
+        return _stop(name, "stopped; repeat the command to go on" if name == "train" else "stopped", STOPPED)
+
+
+def _stop(name: str, reason: object, status: int) -> int:
+    print(f"cards-deck {name}: {' '.join(str(reason).split())}", file=sys.stderr)
+    return status
 
 
 def _overview(arguments: list[str]) -> int:

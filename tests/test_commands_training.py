@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from cards_deck.__main__ import main
@@ -98,3 +99,41 @@ def test_help_lists_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
     text = capsys.readouterr().out
     for flag in ("--method.drop_fraction", "--augmentation.severity", "--network.widen", "--schedule.learning_rate"):
         assert flag in text
+
+
+def test_threads_are_set_and_no_threads_are_refused(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(torch, "set_num_threads", asked.append)
+    argv = ["train", "--data", str(root), "--image-size", "32", *SMALL, *SHORT, "--out", str(root / "runs" / "threads")]
+    assert main([*argv, "--threads", "1"]) == 0
+    assert asked == [1]
+    assert main([*argv, "--threads", "0"]) == 2
+    assert "--threads must be at least 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "says"),
+    [
+        (KeyboardInterrupt(), 130, "stopped; repeat the command to go on"),
+        (OSError(28, "No space left"), 1, "No space left"),
+    ],
+)
+def test_what_stops_training_is_one_line(
+    error: BaseException,
+    status: int,
+    says: str,
+    root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def stop(*arguments: object, **options: object) -> None:
+        raise error
+
+    monkeypatch.setattr("cards_deck.training.run.train_card", stop)
+    argv = ["train", "--data", str(root), "--image-size", "32", *SMALL, *SHORT, "--out", str(root / "runs" / "stopped")]
+    assert main(argv) == status
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith("cards-deck train: ")
+    assert says in line

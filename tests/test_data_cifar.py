@@ -183,7 +183,7 @@ def test_damaged_files_are_named_with_the_remedy(tmp_path: Path, name: str, dama
         path.write_bytes(data[:-100])
     elif damage == "one bit":
         path.write_bytes(data[:-50] + bytes([data[-50] ^ 1]) + data[-49:])
-    with pytest.raises(DataError, match=r"delete cifar-10-batches-py/ and load with download=True") as caught:
+    with pytest.raises(DataError, match=r"delete cifar-10-batches-py/ and let `cards-deck train --download`") as caught:
         load_cifar(tmp_path, archive, "train")
     assert str(path) in str(caught.value)
 

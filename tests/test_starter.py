@@ -71,8 +71,57 @@ def test_the_command_reads_the_training_data_and_names_the_folders(
     monkeypatch.setattr(starter, "make_starter", lambda *arguments: asked.extend(arguments))
     monkeypatch.setattr(torch, "set_num_threads", asked.append)
     monkeypatch.setattr(sys, "argv", ["starter", "--data", str(tmp_path), "--work", "w", "--out", "o"])
-    starter.main()
+    assert starter.main() == 0
     threads, train, validation, work, out = asked
     assert threads == starter.THREADS
     assert isinstance(train, Dataset)
     assert (len(train), len(validation), work, out) == (36, 4, Path("w"), Path("o"))
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "says"),
+    [
+        (None, 2, "must hold"),
+        (OSError(28, "No space left on device"), 2, "No space"),
+        (KeyboardInterrupt(), 130, "go on"),
+    ],
+)
+def test_what_stops_the_command_is_one_line(
+    error: BaseException | None,
+    status: int,
+    says: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Without data, with a full disk, and stopped by Ctrl-C."""
+
+    def stop(*arguments: Any) -> None:
+        assert error is not None
+        raise error
+
+    if error is not None:
+        save_npz(replace(patterns(40), name="cifar10"), tmp_path)
+    monkeypatch.setattr(starter, "make_starter", stop)
+    monkeypatch.setattr(torch, "set_num_threads", lambda threads: None)
+    monkeypatch.setattr(sys, "argv", ["starter", "--data", str(tmp_path)])
+    assert starter.main() == status
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith("starter: ")
+    assert says in line
+
+
+def test_the_command_fetches_the_data_where_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
+
+    def fetch(root: Path, *, download: bool) -> tuple[Dataset, Dataset]:
+        asked.append(download)
+        return TRAIN, VALIDATION
+
+    monkeypatch.setattr(starter, "training_data", fetch)
+    monkeypatch.setattr(starter, "make_starter", lambda *arguments: None)
+    monkeypatch.setattr(torch, "set_num_threads", lambda threads: None)
+    for flags in ([], ["--download"]):
+        monkeypatch.setattr(sys, "argv", ["starter", "--data", str(tmp_path), *flags])
+        assert starter.main() == 0
+    assert asked == [False, True]

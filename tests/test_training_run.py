@@ -172,3 +172,15 @@ def test_what_could_not_be_written_is_refused_before_training(
 def test_devices_are_chosen_by_name() -> None:
     assert choose_device("cpu") == torch.device("cpu")
     assert choose_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@pytest.mark.parametrize("name", ["gpu", "xpu", "cuda:99", "cuda:-1"])
+def test_a_device_that_is_not_here_is_refused(name: str) -> None:
+    with pytest.raises(InputError, match="`device`"):
+        choose_device(name)
+
+
+def test_cuda_without_a_gpu_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(InputError, match=r"finds 0 CUDA GPUs here: choose another, or cpu"):
+        choose_device("cuda")

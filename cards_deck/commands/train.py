@@ -1,9 +1,10 @@
 """Train a sparse card and write it as FOLDER/NAME.card.safetensors. A killed run goes on when the command is repeated.
 
-A folder of your own images, then the same mask fine-tuned under noise:
-  cards-deck train --data photos --image-size 64 --augmentation augmix --out runs/augmix
+A folder of your own images, a small network, then the same mask fine-tuned under noise:
+  cards-deck train --data photos --image-size 64 --augmentation augmix --network.widths 16,32,64 \\
+      --network.blocks 1,1,1 --schedule.epochs 15 --schedule.batch_size 32 --out runs/augmix
   cards-deck train --data photos --image-size 64 --augmentation gaussian --from runs/augmix/augmix.card.safetensors \\
-      --schedule.epochs 5 --schedule.learning_rate 0.03 --out runs/gaussian
+      --schedule.epochs 5 --schedule.batch_size 32 --schedule.learning_rate 0.03 --out runs/gaussian
 """
 
 from __future__ import annotations
@@ -38,6 +39,9 @@ def configure(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
     group.add_argument("--seed", type=int, default=0, help="of weights, masks, data order and augmentation (0)")
     group.add_argument("--bits", type=int, choices=(16, 32), default=16, help="width of a stored value (16)")
     group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ... (auto)")
+    group.add_argument(
+        "--threads", type=int, metavar="N", help="CPU threads: same seed, same threads, same bits (torch's own)"
+    )
     group.add_argument("--quiet", action="store_true", help="show no progress")
     add_member(parser, "augmentation", AUGMENTATIONS, "augmix", argv)
     add_member(parser, "network", NETWORKS, NETWORK, argv)
@@ -54,6 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
     from cards_deck.training.schedule import Schedule
     from cards_deck.training.tickets import METHODS
 
+    _set_threads(arguments.threads)
     parent = _parent(arguments)
     recipe = Recipe(
         network=NETWORKS.restore(parent.record.network) if parent else build_member(arguments, "network", NETWORKS),
@@ -72,6 +77,16 @@ def run(arguments: argparse.Namespace) -> int:
     for card in cards:
         print(f"{arguments.out / (card.name + SUFFIX)}: card {card.id}, {100 * card.density:.2f} % of weights kept")
     return 0
+
+
+def _set_threads(threads: int | None) -> None:
+    import torch
+
+    if threads is None:
+        return
+    if threads < 1:
+        raise InputError(f"--threads must be at least 1, got {threads}")
+    torch.set_num_threads(threads)
 
 
 def _parent(arguments: argparse.Namespace) -> Card | None:

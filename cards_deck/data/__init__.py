@@ -67,7 +67,10 @@ def _absent(root: Path, name: str, packed: Path) -> str:
     if not root.is_dir():
         return f"{root}: the data root must be a folder, but there is none; make it, or name another"
     if archive := ARCHIVES.get(name):
-        return f"{root}: it must hold {archive.folder}/ or {packed.name}; load with download=True, or copy one there"
+        return (
+            f"{root}: it must hold {archive.folder}/ or {packed.name}; `cards-deck train --download` fetches it "
+            "(in Python: load with download=True), or copy one there"
+        )
     return (
         f"{packed}: there is no such file; make it with numpy.savez(path, images=..., labels=..., classes=...), or use "
         f"one of the names {', '.join(ARCHIVES)} and folder"

@@ -35,7 +35,10 @@ class Archive:
     @property
     def remedy(self) -> str:
         """How a person repairs a broken copy."""
-        return f"delete {self.folder}/ and load with download=True, or extract {self.url} there"
+        return (
+            f"delete {self.folder}/ and let `cards-deck train --download` fetch it again (in Python: load with "
+            f"download=True), or extract {self.url} there"
+        )
 
 
 CIFAR10 = Archive(

@@ -21,16 +21,28 @@ from cards_deck.training.recipe import Recipe, Workbench
 SUFFIX = ".card.safetensors"
 
 
-def training_data(root: Path, name: str = "cifar10", image_size: int | None = None) -> tuple[Dataset, Dataset]:
+def training_data(
+    root: Path, name: str = "cifar10", image_size: int | None = None, *, download: bool = False
+) -> tuple[Dataset, Dataset]:
     """Load the training split of `name` under `root`, cut into (training, validation) images by their pixels."""
-    return split_train_validation(load(root, name, "train", image_size=image_size))
+    return split_train_validation(load(root, name, "train", download=download, image_size=image_size))
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """Return the torch device `name`; `auto` is CUDA where there is one."""
+    """Return the torch device `name`; `auto` is CUDA where there is one. InputError for what is not here."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = None
+    if device is None or device.type not in ("cpu", "cuda"):
+        raise InputError(f"`device` must be auto, cpu, cuda or cuda:NUMBER, got {name!r}")
+    if device.type == "cuda":
+        found = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if (device.index or 0) >= found:
+            raise InputError(f"`device` is {name!r}, but torch finds {found} CUDA GPUs here: choose another, or cpu")
+    return device
 
 
 def train_card(

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from cards_deck.data import Dataset
+from cards_deck.errors import CardsDeckError
 from cards_deck.training.augmentations.augmix import AugMix
 from cards_deck.training.augmentations.gaussian import Gaussian
 from cards_deck.training.networks.resnet import ResNet
@@ -55,16 +57,26 @@ def make_starter(train: Dataset, validation: Dataset, work: Path, out: Path) -> 
         shutil.copy(work / name / "log.jsonl", out / "logs" / f"{name}.jsonl")
 
 
-def main() -> None:
-    """Parse the command line and make the deck."""
+def main() -> int:
+    """Parse the command line and make the deck; returns the exit status. What stops it is one line on stderr."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder with CIFAR-10 (torchvision layout or .npz)")
+    parser.add_argument("--download", action="store_true", help="fetch CIFAR-10 (170 MB) where the folder lacks it")
     parser.add_argument("--work", type=Path, default=Path("runs/starter"), help="folder for checkpoints and logs")
     parser.add_argument("--out", type=Path, default=Path("models/cifar10-starter"), help="folder of the deck")
     arguments = parser.parse_args()
     torch.set_num_threads(THREADS)
-    make_starter(*training_data(arguments.data), arguments.work, arguments.out)
+    try:
+        data = training_data(arguments.data, download=arguments.download)
+        make_starter(*data, arguments.work, arguments.out)
+    except (CardsDeckError, OSError) as error:
+        print(f"starter: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nstarter: stopped; repeat the command to go on", file=sys.stderr)
+        return 130
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
