@@ -43,14 +43,14 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _source() -> Path | None:
-    """The folder with real data: $CARDS_DECK_DATA, else ../shared/data beside the checkout, else None."""
+    """The folder with real data: $CARDS_DECK_DATA, else a folder named shared/data beside the checkout, else None."""
     named = os.environ.get("CARDS_DECK_DATA")
     candidates = [Path(named)] if named else [ROOT.parent / "shared" / "data"]
     return next((path for path in candidates if path.is_dir()), None)
 
 
 def _unpack(source: Path, name: str, split: str, root: Path) -> None:
-    """Write root/<name>_<split>.npz from the packed set in `source`; nothing to do where it is there already."""
+    """Write root/<name>_<split>.npz with the folder's own reader; nothing to do where it is there already."""
     target = root / f"{name}_{split}.npz"
     with _locked(root / f"{name}_{split}.lock"):
         if target.exists():
@@ -74,7 +74,7 @@ def real_root(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], 
 
     def find(name: str, split: str) -> Path:
         if source is None:
-            pytest.skip("no real data: set CARDS_DECK_DATA to a data root, or put one at ../shared/data")
+            pytest.skip("no real data: set CARDS_DECK_DATA, or have a folder named shared/data beside the checkout")
         if not (source / "unpack.py").is_file():
             layouts = {"cifar10": "cifar-10-batches-py", "cifar100": "cifar-100-python"}
             if not any((source / file).exists() for file in (layouts.get(name, name), f"{name}_{split}.npz")):
