@@ -110,7 +110,7 @@ def test_threads_are_set_and_no_threads_are_refused(
     assert main([*argv, "--threads", "1"]) == 0
     assert asked == [1]
     assert main([*argv, "--threads", "0"]) == 2
-    assert "--threads must be at least 1" in capsys.readouterr().err
+    assert "`threads` must be at least 1" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

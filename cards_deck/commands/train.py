@@ -54,11 +54,12 @@ def run(arguments: argparse.Namespace) -> int:
     from cards_deck.training.augmentations import AUGMENTATIONS
     from cards_deck.training.networks import NETWORKS
     from cards_deck.training.recipe import Recipe
-    from cards_deck.training.run import SUFFIX, fine_tune_card, train_card
+    from cards_deck.training.run import SUFFIX, fine_tune_card, set_threads, train_card
     from cards_deck.training.schedule import Schedule
     from cards_deck.training.tickets import METHODS
 
-    _set_threads(arguments.threads)
+    if arguments.threads is not None:
+        set_threads(arguments.threads)
     parent = _parent(arguments)
     recipe = Recipe(
         network=NETWORKS.restore(parent.record.network) if parent else build_member(arguments, "network", NETWORKS),
@@ -77,16 +78,6 @@ def run(arguments: argparse.Namespace) -> int:
     for card in cards:
         print(f"{arguments.out / (card.name + SUFFIX)}: card {card.id}, {100 * card.density:.2f} % of weights kept")
     return 0
-
-
-def _set_threads(threads: int | None) -> None:
-    import torch
-
-    if threads is None:
-        return
-    if threads < 1:
-        raise InputError(f"--threads must be at least 1, got {threads}")
-    torch.set_num_threads(threads)
 
 
 def _parent(arguments: argparse.Namespace) -> Card | None:

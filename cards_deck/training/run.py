@@ -45,6 +45,13 @@ def choose_device(name: str = "auto") -> torch.device:
     return device
 
 
+def set_threads(threads: int) -> None:
+    """Compute on `threads` CPU threads from here on: another number sums in another order and gives other bits."""
+    if threads < 1:
+        raise InputError(f"`threads` must be at least 1, got {threads}")
+    torch.set_num_threads(threads)
+
+
 def train_card(
     recipe: Recipe,
     train: Dataset,
