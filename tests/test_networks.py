@@ -10,7 +10,7 @@ from tiny_training import make_network, one_thread, randomise  # noqa: F401  (th
 from torch import nn
 
 from cards_deck.errors import InputError
-from cards_deck.training.networks import NETWORKS, Network, Normalize, prunable_weights
+from cards_deck.training.networks import NETWORKS, Network, Normalize, memory_format, prunable_weights
 from cards_deck.training.networks.resnet import ResNet
 from cards_deck.training.networks.wide_resnet import WideResNet
 
@@ -135,3 +135,14 @@ def test_convolutions_start_as_kaiming_says(name: str) -> None:
 def test_impossible_settings_are_refused(name: str, fields: dict[str, Any], says: str) -> None:
     with pytest.raises(InputError, match=says):
         NETWORKS.build(name, **fields)
+
+
+def test_channels_last_is_left_where_torch_crashes() -> None:
+    """Heap corruption cannot be caught: the rule that avoids it is what is tested, and that training goes on."""
+    normalize = Normalize([0.5] * 3, [0.25] * 3)
+    narrow = NETWORKS.build("resnet", widths=(8, 16), blocks=(1, 1)).build(4, normalize)
+    wide = NETWORKS.build("resnet", widths=(16, 32), blocks=(1, 1)).build(4, normalize)
+    assert memory_format(narrow) is torch.contiguous_format
+    assert memory_format(wide) is torch.channels_last
+    narrow.to(memory_format=memory_format(narrow))
+    narrow(torch.rand(4, 3, 64, 64)).sum().backward()

@@ -18,7 +18,7 @@ from cards_deck.registry import describe
 from cards_deck.training.augmentations import Augmentation
 from cards_deck.training.augmentations.augmix import AugMix
 from cards_deck.training.checkpoint import Checkpoints
-from cards_deck.training.networks import Network, Normalize
+from cards_deck.training.networks import Network, Normalize, memory_format
 from cards_deck.training.networks.resnet import ResNet
 from cards_deck.training.progress import Progress
 from cards_deck.training.schedule import Schedule
@@ -101,7 +101,7 @@ class Workbench:
         """Return `recipe`'s network on the device, its weights drawn from the recipe's seed."""
         torch.manual_seed(recipe.seed)
         network = recipe.network.build(len(self.train.classes), Normalize(*channel_statistics(self.train.images)))
-        return network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+        return network.to(self.device, memory_format=memory_format(network))  # type: ignore[call-overload,no-any-return]
 
     def _task(self, recipe: Recipe, parents: Sequence[str]) -> Task:
         identity = json.dumps([recipe.describe(), self.train.sha256, list(parents)], sort_keys=True)

@@ -41,3 +41,16 @@ def prunable_weights(network: nn.Module) -> dict[str, Tensor]:
         for name, module in network.named_modules()
         if isinstance(module, nn.Conv2d | nn.Linear)
     }
+
+
+def memory_format(network: nn.Module) -> torch.memory_format:
+    """Channels last, a third faster on CPUs too; contiguous where that would crash.
+
+    torch 2.13 corrupts the heap on a CPU in the backward pass of a strided 1x1 convolution with fewer than 16 input
+    channels in channels-last memory (seen at 48, 64 and 96 px).
+    """
+    narrow = any(
+        isinstance(m, nn.Conv2d) and m.kernel_size == (1, 1) and m.stride != (1, 1) and m.in_channels < 16
+        for m in network.modules()
+    )
+    return torch.contiguous_format if narrow else torch.channels_last
