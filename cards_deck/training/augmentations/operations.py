@@ -62,7 +62,8 @@ def _autocontrast(images: Tensor, level: Tensor, values: Tensor) -> Tensor:
     low = images.amin((2, 3))[..., None].double()
     high = images.amax((2, 3))[..., None].double()
     scale = 255 / (high - low).clamp_min(1)
-    # Pillow computes int(i * scale - low * scale) in doubles; the same order keeps its rounding.
+    # Pillow computes int(i * scale - low * scale) in doubles. PyTorch divides by a reciprocal, which leaves fewer than
+    # one entry in 300 lower or higher by one.
     stretched = (values * scale + -low * scale).trunc().clamp(0, 255)
     return torch.where(high > low, stretched, values)
 

@@ -56,7 +56,10 @@ class RigL:
 
 
 class DropAndGrow(KeepMasked):
-    """Keep the network in its masks and move them every `interval` steps, in place of the optimizer's step."""
+    """Keep the network in its masks and move them every `interval` steps, in place of the optimizer's step.
+
+    Every grown weight starts without momentum, also one that the same update dropped (its value it keeps).
+    """
 
     def __init__(self, network: nn.Module, masks: Masks, optimizer: torch.optim.SGD, settings: RigL) -> None:
         super().__init__(network, masks)
