@@ -1,8 +1,8 @@
 """Make the released deck `models/cifar10-starter`: `python -m cards_deck.training.starter --data ROOT`.
 
 One AugMix ticket is found by RigL; three more cards are fine-tuned from it with its mask fixed: a second AugMix card
-and two under Gaussian noise over AugMix. Sized for two CPU cores (under an hour and a half); killed at any moment, the same
-command goes on from the last epoch.
+and two under Gaussian noise over AugMix. Sized for two CPU cores (under an hour and a half); killed at any moment, the
+same command goes on from the last epoch.
 """
 
 from __future__ import annotations
