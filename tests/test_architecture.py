@@ -72,17 +72,16 @@ def test_files_stay_readable(path: Path) -> None:
     assert lines <= MOST_LINES, f"{path.relative_to(ROOT)} has {lines} lines: it is probably two things"
 
 
+def check_tables(path: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "eval.tables", "--check", str(path)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
 @pytest.mark.parametrize("name", ["README.md", "models/README.md"])
 def test_generated_tables_agree_with_the_reports(name: str) -> None:
     path = ROOT / name
     assert path.is_file(), f"{name} must be there, with the markers of its table"
-    done = subprocess.run(
-        [sys.executable, "-m", "eval.tables", "--check", str(path)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = check_tables(path)
     assert done.returncode == 0, f"{done.stderr}run `make results`"
 
 
@@ -90,13 +89,7 @@ def test_a_stale_table_is_noticed(tmp_path: Path) -> None:
     stale = tmp_path / "README.md"
     text = (ROOT / "README.md").read_text()
     stale.write_text(text.replace("<!-- results:end -->", "| typed by hand | 99.9 |\n<!-- results:end -->"))
-    done = subprocess.run(
-        [sys.executable, "-m", "eval.tables", "--check", str(stale)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = check_tables(stale)
     assert done.returncode == 1
     assert "disagrees" in done.stderr
 

@@ -37,6 +37,9 @@ def make_deck(
 ) -> Deck:
     """Return a deck whose order and gate margin are chosen on validation images, clean and as augmented in training.
 
+    What was measured is recorded without the commit and date: the same recipe gives the same bytes whoever runs it. The
+    report of a released deck, which names its cards by id, carries both.
+
     Args:
         name: of the deck.
         version: of the deck.

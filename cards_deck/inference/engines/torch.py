@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from cards_deck.card import Card
+from cards_deck.errors import InputError
 from cards_deck.graph import Node
 from cards_deck.spectrum import Floats, Images
 
@@ -99,4 +100,4 @@ def _apply(node: Node, inputs: list[Tensor], params: Mapping[str, Tensor]) -> Te
         case "linear":
             return functional.linear(x, params["weight"], params.get("bias"))
         case _:
-            raise NotImplementedError(f"the torch engine has no {node.op}: add it to {__name__}")
+            raise InputError(f"the torch engine has no {node.op}: choose the onnx engine, or add it to {__name__}")
