@@ -20,7 +20,18 @@ from cards_deck.corruptions._textures import frost_source
 from cards_deck.errors import InputError
 from cards_deck.registry import discover
 
-__all__ = ["CORRUPTIONS", "NOISE", "REGISTRY", "SEVERITIES", "Corruption", "Draws", "corrupt", "frost_source"]
+__all__ = [
+    "CBAR_CORRUPTIONS",
+    "CORRUPTIONS",
+    "NOISE",
+    "REGISTRY",
+    "SEVERITIES",
+    "VALIDATION_CORRUPTIONS",
+    "Corruption",
+    "Draws",
+    "corrupt",
+    "frost_source",
+]
 
 discover(__name__, __path__)
 
@@ -40,6 +51,19 @@ CORRUPTIONS: tuple[str, ...] = (
     "elastic_transform",
     "pixelate",
     "jpeg_compression",
+)
+VALIDATION_CORRUPTIONS: tuple[str, ...] = ("speckle_noise", "gaussian_blur", "spatter", "saturate")
+CBAR_CORRUPTIONS: tuple[str, ...] = (
+    "blue_noise_sample",
+    "brownish_noise",
+    "checkerboard_cutout",
+    "circular_motion_blur",
+    "inverse_sparkles",
+    "lines",
+    "pinch_and_twirl",
+    "ripple",
+    "sparkles",
+    "transverse_chromatic_abberation",
 )
 NOISE = CORRUPTIONS[:3]
 SEVERITIES = (1, 2, 3, 4, 5)
