@@ -22,8 +22,11 @@ def check_parameters(graph: Graph, shapes: Mapping[str, Shape]) -> None:
             raise InputError(f"tensor {name!r} has shape {list(shape)}: no dimension may be missing or zero")
 
 
-def output_classes(graph: Graph, shapes: Mapping[str, Shape], image_size: int) -> int:
-    """Number of classes that the graph answers for square images of `image_size`; InputError if it cannot run."""
+def activation_shapes(graph: Graph, shapes: Mapping[str, Shape], image_size: int) -> dict[str, Shape]:
+    """Shape [c, h, w] or [c] of one image's value at the graph's input and after every node, by the value's name.
+
+    InputError if the graph cannot run on square images of `image_size`.
+    """
     check_parameters(graph, shapes)
     values: dict[str, Shape] = {graph.input: (3, image_size, image_size)}
     for node in graph.nodes:
@@ -34,9 +37,15 @@ def output_classes(graph: Graph, shapes: Mapping[str, Shape], image_size: int) -
         if _size(shape) > MAX_ACTIVATION:
             raise InputError(f"{node.op} {node.output!r} makes {list(shape)}: more than {MAX_ACTIVATION} elements")
         values[node.output] = shape
-    if len(values[graph.output]) != 1:
-        raise InputError(f"the graph must end in logits [n, classes], not [n, {values[graph.output]}]")
-    return values[graph.output][0]
+    return values
+
+
+def output_classes(graph: Graph, shapes: Mapping[str, Shape], image_size: int) -> int:
+    """Number of classes that the graph answers for square images of `image_size`; InputError if it cannot run."""
+    answer = activation_shapes(graph, shapes, image_size)[graph.output]
+    if len(answer) != 1:
+        raise InputError(f"the graph must end in logits [n, classes], not [n, {answer}]")
+    return answer[0]
 
 
 Rule = Callable[[Node, list[Shape], Mapping[str, Shape]], Shape]

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cards_deck.card import Card, card_bytes
+from cards_deck.costs import card_costs
 from cards_deck.deck import Deck, read_deck, size_on_disk
 
-HEADINGS = ("card", "id", "augmentation", "density", "bits", "bytes", "validation")
+HEADINGS = ("card", "id", "augmentation", "density", "MACs left", "MMACs", "bits", "bytes", "validation")
 
 
 def configure(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
@@ -24,7 +25,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def table(deck: Deck) -> str:
-    """The deck as text: what it is, then one line per card. Density is the share of weights kept, bytes the file's."""
+    """The deck as text: what it is, then one line per card.
+
+    Density is the share of weights kept, MACs left the share of multiply-adds that those take, MMACs their number for
+    one image in millions, bytes the file's.
+    """
     rows = [HEADINGS, *(_row(card, deck) for card in deck.cards)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
@@ -45,12 +50,15 @@ def _summary(deck: Deck) -> list[str]:
 
 
 def _row(card: Card, deck: Deck) -> tuple[str, ...]:
+    cost = card_costs(card, deck.image_size)
     accuracy = deck.measured.get(card.id, {}).get("validation", {}).get("accuracy")
     return (
         card.name,
         card.id,
         card.augmentation,
-        f"{100 * card.density:.2f} %",
+        f"{100 * cost.parameter_density:.2f} %",
+        f"{100 * cost.flop_density:.2f} %",
+        f"{cost.macs_executed / 1e6:.1f}",
         str(card.record.bits),
         f"{len(card_bytes(card)):,}",  # equal cards give equal bytes, so this is the size of its file
         "-" if accuracy is None else f"{100 * accuracy:.2f} %",
