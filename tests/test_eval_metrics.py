@@ -96,7 +96,7 @@ def test_intervals_do_not_depend_on_the_other_columns_or_on_blocks(monkeypatch: 
     whole = metrics.intervals(values, resamples=500, seed=7)
     assert whole[2].as_dict() == metrics.intervals(values[:, 2:3], resamples=500, seed=7)[0].as_dict()
     assert whole != metrics.intervals(values, resamples=500, seed=8)
-    monkeypatch.setattr(metrics, "_CHUNK_ELEMENTS", 170)
+    monkeypatch.setattr(metrics.bootstrap, "_BLOCK_ELEMENTS", 170)
     assert [i.as_dict() for i in metrics.intervals(values, resamples=500, seed=7)] == [i.as_dict() for i in whole]
 
 
