@@ -12,7 +12,8 @@ from cards_deck.deck import read_deck
 from cards_deck.errors import CardsDeckError
 from cards_deck.inference.engines import EngineKind
 from eval import report, tables
-from eval.evaluate import Settings, evaluate
+from eval.context import Settings
+from eval.evaluate import evaluate
 from eval.suites import SUITES, suite_named
 
 HERE = Path(__file__).resolve().parent

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -16,7 +17,6 @@ from cards_deck import corruptions
 from cards_deck.corruptions import SEVERITIES
 from cards_deck.data import Dataset
 from cards_deck.errors import DataError, InputError
-from eval.suites import Suite
 
 Images = NDArray[np.uint8]
 Labels = NDArray[np.int64]
@@ -120,11 +120,11 @@ class OfficialCells:
     source: str = "official"
 
     @classmethod
-    def open(cls, folder: Path, suite: Suite, *, classes: int, subset: int | None, seed: int) -> OfficialCells:
+    def open(cls, folder: Path, names: Sequence[str], *, classes: int, subset: int | None, seed: int) -> OfficialCells:
         """Check that every file is there and well formed; DataError names the file and what must hold."""
         labels = _official_labels(folder / "labels.npy", classes)
         n = len(labels)
-        for corruption in suite.corruptions:
+        for corruption in names:
             _official_images(folder / f"{corruption}.npy", n)
         indices = balanced_subset(labels, ranks_by_index(n, seed), subset)
         return cls(folder, indices, labels[indices])

@@ -1,25 +1,33 @@
-"""Run every card of a deck once on every cell, through the cache, several cells at a time."""
+"""Run every card of a deck once on every cell, through the cache, several cells at a time, and hand the cells on."""
 
 from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
 
+from cards_deck import spectrum
 from cards_deck.card import card_bytes
-from cards_deck.errors import DeckError
-from cards_deck.inference.gate import Routing, SpectralGate, UniformGate
+from cards_deck.data import Dataset
+from cards_deck.errors import DeckError, InputError
+from cards_deck.inference import engines
+from cards_deck.inference.engines import EngineKind, available
+from cards_deck.inference.gate import Gate, Routing, SpectralGate, UniformGate
 from cards_deck.inference.predictor import Predictor
-from cards_deck.spectrum import distances, log_amplitude
+from cards_deck.spectrum import Floats, log_amplitude
 from eval.cache import Cache
 from eval.cells import Cells, Images, Labels
 from eval.progress import Progress
-from eval.routes import Floats32, Outcome, outcome
+from eval.provenance import package_versions
 
 Spectra = NDArray[np.float16]
 
@@ -28,12 +36,25 @@ BATCH = 250  # images transformed at once: bounds memory, changes no spectrum
 
 @dataclass(frozen=True)
 class Job:
-    """One cell to measure: where its images come from, what is right, and its cache key."""
+    """One cell to measure: where its images come from, what is right, and its cache key.
+
+    `labels` None where nobody knows them (images from outside the deck's classes); `count` is then needed.
+    """
 
     name: str
     images: Callable[[], Images]
-    labels: Labels
+    labels: Labels | None
     key: Callable[[], str]
+    count: int | None = None
+
+    @property
+    def size(self) -> int:
+        """Number of images."""
+        if self.labels is not None:
+            return len(self.labels)
+        if self.count is None:
+            raise InputError(f"the cell {self.name!r} has no labels: say with `count` how many images it has")
+        return self.count
 
 
 def cell_job(cells: Cells, corruption: str, severity: int, *, prefix: str = "") -> Job:
@@ -46,53 +67,96 @@ def cell_job(cells: Cells, corruption: str, severity: int, *, prefix: str = "") 
     )
 
 
+def clean_job(data: Dataset, name: str = "clean") -> Job:
+    """The job of the images of `data` as they are."""
+    return Job(name, lambda: data.images, data.labels, lambda: f"{data.sha256[:16]}/clean")
+
+
+@dataclass(frozen=True, eq=False)
+class CellAnswers:
+    """What every card says to one cell. Rows of the images are as in the job; k cards, n images, c classes.
+
+    `logits` float32 [k, n, c]; `distances` float32 [n, a] to the references, whatever the gate; `routing` of the gate;
+    `labels` int64 [n] or None; `spectra()` float16 [n, h, h // 2 + 1], read only when asked for; `cached`: no card ran.
+    """
+
+    name: str
+    logits: Floats
+    distances: Floats
+    routing: Routing
+    labels: Labels | None
+    spectra: Callable[[], Spectra]
+    cached: bool
+
+
 class Measurer:
     """The cards and the gate of one predictor, with their answers kept in a cache."""
 
-    def __init__(self, predictor: Predictor, cache: Cache, engine: str) -> None:
+    def __init__(self, predictor: Predictor, cache: Cache, engine: EngineKind) -> None:
         self.predictor = predictor
         self.cache = cache
+        self.engines = engine_names(predictor, engine)
         self.card_keys = [
-            f"{card.id}-{hashlib.sha256(card_bytes(card)).hexdigest()[:12]}-{engine}" for card in predictor.deck.cards
+            f"{card.id}-{hashlib.sha256(card_bytes(card)).hexdigest()[:12]}-{name}-{engines_fingerprint()}"
+            for card, name in zip(predictor.deck.cards, self.engines, strict=True)
         ]
+        self._references = predictor.deck.references.log_amplitude
+        shared = hashlib.sha256(np.ascontiguousarray(self._references).tobytes()).hexdigest()[:12]
+        self._spectra_key = f"spectra-{spectrum_fingerprint()}"
+        self._distances_key = f"distances-{spectrum_fingerprint()}-{shared}"
 
-    def run(self, jobs: Sequence[Job], *, threads: int, progress: Progress) -> list[Outcome]:
-        """Outcomes in the order of `jobs`; a run that is killed leaves its finished cells in the cache."""
+    def run(self, jobs: Sequence[Job], *, threads: int, progress: Progress) -> Iterator[CellAnswers]:
+        """Answers in the order of `jobs`, `threads` cells at a time and no more than twice as many in memory.
+
+        A run that is killed, or not iterated to its end, leaves its finished cells in the cache.
+        """
         pool = ThreadPoolExecutor(threads)
+        waiting: deque[Future[CellAnswers]] = deque()
+        rest = iter(jobs)
         try:
-            futures = {pool.submit(self._cell, job): place for place, job in enumerate(jobs)}
-            outcomes: dict[int, Outcome] = {}
-            for future in as_completed(futures):
-                job = jobs[futures[future]]
-                outcomes[futures[future]], cached = future.result()
-                progress.add(len(job.labels), job.name, cached=cached)
+            while True:
+                waiting.extend(
+                    pool.submit(self._measured, job, progress) for job in islice(rest, 2 * threads - len(waiting))
+                )
+                if not waiting:
+                    return
+                yield waiting.popleft().result()
         finally:
             pool.shutdown(cancel_futures=True)
-        return [outcomes[place] for place in range(len(jobs))]
 
-    def _cell(self, job: Job) -> tuple[Outcome, bool]:
-        """The outcome of one cell, and whether every card's answers came from the cache."""
+    def _measured(self, job: Job, progress: Progress) -> CellAnswers:
+        answers = self._cell(job)
+        progress.add(job.size, job.name, cached=answers.cached)
+        return answers
+
+    def _cell(self, job: Job) -> CellAnswers:
         key, make = job.key(), functools.cache(job.images)
-        spectra = self._spectra(job, key, make)
+        found, spectra = self._distances_and_spectra(job, key, make)
         pairs = [self._card_logits(job, f"{key}/{name}", make, card) for card, name in enumerate(self.card_keys)]
-        logits = np.stack([values for values, _ in pairs])
-        return outcome(logits, self._routing(spectra, make), job.labels), all(cached for _, cached in pairs)
+        return CellAnswers(
+            name=job.name,
+            logits=np.stack([values for values, _ in pairs]),
+            distances=found,
+            routing=self._routing(self.predictor.gate, found, make),
+            labels=job.labels,
+            spectra=spectra,
+            cached=all(cached for _, cached in pairs),
+        )
 
-    def _routing(self, spectra: Spectra, images: Callable[[], Images]) -> Routing:
-        """The gate's routing, from the spectra where it reads nothing else, so that a new gate needs no images."""
-        gate = self.predictor.gate
+    def _routing(self, gate: Gate, found: Floats, images: Callable[[], Images]) -> Routing:
+        """The gate's routing, from the distances where it reads nothing else, so that a new gate needs no images."""
         if isinstance(gate, SpectralGate):
-            return gate.route_distances(distances(spectra.astype(np.float32), gate.references.log_amplitude))
+            return gate.route_distances(found)
         if isinstance(gate, UniformGate):
-            return gate.route(np.empty((len(spectra), 0, 0, 3), np.uint8))  # it reads the number of images only
+            return gate.route(np.empty((len(found), 0, 0, 3), np.uint8))  # it reads the number of images only
         return gate.route(images())
 
-    def _card_logits(self, job: Job, key: str, images: Callable[[], Images], card: int) -> tuple[Floats32, bool]:
+    def _card_logits(self, job: Job, key: str, images: Callable[[], Images], card: int) -> tuple[Floats, bool]:
         """Logits float32 [n, classes] of one card, and whether they came from the cache."""
         deck = self.predictor.deck
-        stored = self.cache.load(key, (len(job.labels), len(deck.classes)))
+        stored = self.cache.load(key, (job.size, len(deck.classes)))
         if stored is not None:
-            return stored.astype(np.float32), True
+            return stored.astype(np.float32, copy=False), True
         logits = self.predictor.card_logits(images(), card)
         if not np.isfinite(logits).all():
             name = deck.cards[card].name
@@ -103,11 +167,66 @@ class Measurer:
     def _spectra(self, job: Job, key: str, images: Callable[[], Images]) -> Spectra:
         """Log-amplitude spectra fp16 [n, h, h // 2 + 1]; rounded whether cached or not, so that both runs agree."""
         size = self.predictor.deck.image_size
-        stored = self.cache.load(f"{key}/spectra", (len(job.labels), size, size // 2 + 1))
+        name = f"{key}/{self._spectra_key}"
+        stored = self.cache.load(name, (job.size, size, size // 2 + 1))
         if stored is not None:
-            return stored.astype(np.float16)
+            return stored.astype(np.float16, copy=False)
         made = images()
         parts = [log_amplitude(made[i : i + BATCH]).astype(np.float16) for i in range(0, len(made), BATCH)]
         spectra = np.concatenate(parts)
-        self.cache.save(f"{key}/spectra", spectra)
+        self.cache.save(name, spectra)
         return spectra
+
+    def _distances_and_spectra(
+        self, job: Job, key: str, images: Callable[[], Images]
+    ) -> tuple[Floats, Callable[[], Spectra]]:
+        """Distances float32 [n, a] of the rounded spectra to the deck's references; spectra only as far as needed."""
+        name = f"{key}/{self._distances_key}"
+        stored = self.cache.load(name, (job.size, len(self._references)))
+        if stored is not None:
+            return stored.astype(np.float32, copy=False), lambda: self._spectra(job, key, job.images)
+        rounded = self._spectra(job, key, images)
+        found = np.concatenate(
+            [
+                spectrum.distances(rounded[i : i + BATCH].astype(np.float32), self._references)
+                for i in range(0, len(rounded), BATCH)
+            ]
+        )
+        self.cache.save(name, found)
+        return found, lambda: rounded
+
+
+def resolved(engine: EngineKind) -> EngineKind:
+    """The engine that AUTO stands for in an evaluation: a fixed choice, since the fastest one may differ between runs
+    and engines agree to rounding only."""
+    if engine is not EngineKind.AUTO:
+        return engine
+    return EngineKind.ONNX if available(EngineKind.ONNX) else EngineKind.TORCH
+
+
+def engine_names(predictor: Predictor, engine: EngineKind) -> tuple[str, ...]:
+    """The engine that runs each card: the predictor's word where it has one, else `engine`."""
+    chosen = getattr(predictor, "engines", None)
+    return tuple(map(str, chosen or [engine] * len(predictor.deck.cards)))
+
+
+@functools.cache
+def engines_fingerprint() -> str:
+    """Eight hex digits over the engines' code and the versions of the libraries they call."""
+    return _fingerprint(Path(engines.__file__).parent, "numpy", "onnxruntime", "openvino", "torch")
+
+
+@functools.cache
+def spectrum_fingerprint() -> str:
+    """Eight hex digits over the code of the spectra and the library that transforms."""
+    digest = hashlib.sha256(f"{np.__version__} {scipy.__version__}".encode())
+    digest.update(Path(spectrum.__file__).read_bytes())
+    return digest.hexdigest()[:8]
+
+
+def _fingerprint(folder: Path, *packages: str) -> str:
+    digest = hashlib.sha256(repr(sorted(package_versions(packages).items())).encode())
+    for path in sorted(folder.rglob("*")):
+        if path.suffix in (".py", ".c", ".h", ".cpp"):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:8]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from dataclasses import dataclass, field
 from typing import TextIO
@@ -21,9 +22,14 @@ class Progress:
     _cached: int = field(default=0, init=False)
     _start: float = field(default_factory=time.monotonic, init=False)
     _shown: float = field(default=float("-inf"), init=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     def add(self, images: int, what: str, *, cached: bool = False) -> None:
-        """`images` more are done; `what` names the cell they belong to."""
+        """`images` more are done; `what` names the cell they belong to. Any thread may call."""
+        with self._lock:
+            self._add(images, what, cached)
+
+    def _add(self, images: int, what: str, cached: bool) -> None:
         self._done += images
         self._cached += images if cached else 0
         now, last = time.monotonic(), self._done >= self.total

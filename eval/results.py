@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cards_deck.corruptions import NOISE, SEVERITIES
+from cards_deck.corruptions import SEVERITIES
 from cards_deck.deck import Deck
 from eval.metrics import Bools, Floats, cell_groups, intervals, per_image_means
 from eval.routes import ROUTES, Outcome, cards_per_image, correct_by_route
-from eval.suites import Suite
+
+if TYPE_CHECKING:
+    from eval.suites.corruptions import CorruptionSuite as Suite
 
 Json = dict[str, Any]
 
@@ -30,7 +32,7 @@ def headlines(
     `clean` maps a name to [n_clean], `cells` to [cells, n]; `differences` a name to (minuend, subtrahend).
     Everything is resampled with the same images, so the intervals of differences are paired.
     """
-    groups = cell_groups(suite.cells, NOISE)
+    groups = cell_groups(suite.cells, suite.noise)
     on_clean = {name: row.astype(np.float64)[:, None] for name, row in clean.items()}
     on_cells = {name: per_image_means(rows, groups) for name, rows in cells.items()}
     for name, (minuend, subtrahend) in differences.items():

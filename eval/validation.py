@@ -1,4 +1,4 @@
-"""Which single card would have been released: chosen on validation data, never on the test images."""
+"""What validation data decides: held-out training images, clean and under corruptions that no suite measures."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ import numpy as np
 from cards_deck import corruptions
 from cards_deck.data import Dataset, split_train_validation
 from cards_deck.deck import Deck
-from eval.cells import RegeneratedCells, balanced_subset, generator_fingerprint, ranks_by_pixels
-from eval.measure import Job, Measurer, cell_job
+from cards_deck.errors import InputError
+from eval.cells import Labels, RegeneratedCells, balanced_subset, generator_fingerprint, ranks_by_pixels
+from eval.measure import CellAnswers, Measurer, cell_job, clean_job
+from eval.metrics import is_correct
 from eval.progress import Progress
 
-SEVERITY = 3
 RECORDED = {
     "corrupted": "accuracy on corrupted validation images",
     "score": "mean accuracy on clean and augmented validation images",
@@ -64,19 +65,41 @@ def validation_images(train: Dataset, size: int, seed: int) -> Dataset:
     return validation.subset(chosen)
 
 
-def measured_choice(measurer: Measurer, images: Dataset, *, seed: int, threads: int) -> Choice:
-    """Measure every card on validation images, clean and under each corruption at severity 3; the best mean wins.
+@dataclass(frozen=True, eq=False)
+class Validation:
+    """Every card's answers to the validation cells: clean first, then each corruption at severities 1 to 5.
 
-    The corruptions are those of the test, which can only favour the single card that the deck is compared with.
+    `count` images per cell; `cells` their names (corruption, severity), ("clean", 0) for the images as they are.
     """
+
+    count: int
+    cells: tuple[tuple[str, int], ...]
+    answers: tuple[CellAnswers, ...]
+
+    def choice(self) -> Choice:
+        """The card with the best mean accuracy over the cells."""
+        correct = [is_correct(cell.logits, labels_of(cell)).mean(axis=1) for cell in self.answers]
+        scores = np.mean(correct, axis=0)
+        names = ", ".join(dict.fromkeys(name for name, _ in self.cells))
+        what = f"{self.count:,} validation images, mean accuracy over {len(self.cells)} cells ({names})"
+        return Choice(int(scores.argmax()), tuple(float(score) for score in scores), what)
+
+
+def labels_of(cell: CellAnswers) -> Labels:
+    """The labels of a cell that must have some."""
+    if cell.labels is None:
+        raise InputError(f"the cell {cell.name!r} has no labels: nothing can be right or wrong in it")
+    return cell.labels
+
+
+def measure_validation(measurer: Measurer, images: Dataset, *, seed: int, threads: int) -> Validation:
+    """Every card on validation images as they are and under the validation corruptions, never those of a suite."""
     cells = RegeneratedCells(images, seed, generator_fingerprint())
-    jobs = [cell_job(cells, name, SEVERITY, prefix="validation ") for name in corruptions.CORRUPTIONS]
-    jobs.append(Job("validation clean", lambda: images.images, images.labels, lambda: f"{images.sha256[:16]}/clean"))
+    names = [(name, severity) for name in corruptions.VALIDATION_CORRUPTIONS for severity in corruptions.SEVERITIES]
+    jobs = [clean_job(images, "validation clean"), *(cell_job(cells, *cell, prefix="validation ") for cell in names)]
     progress = Progress(len(jobs) * len(images), "validation")
-    outcomes = measurer.run(jobs, threads=threads, progress=progress)
-    scores = np.mean([cell.cards.mean(axis=1) for cell in outcomes], axis=0)
-    what = f"{len(images):,} validation images, mean of clean and the 15 corruptions at severity {SEVERITY}"
-    return Choice(int(scores.argmax()), tuple(float(score) for score in scores), what)
+    answers = tuple(measurer.run(jobs, threads=threads, progress=progress))
+    return Validation(len(images), (("clean", 0), *names), answers)
 
 
 def first_in_deck() -> Choice:

@@ -79,7 +79,7 @@ def official(tmp_path: Path) -> Path:
 
 
 def test_official_cells_are_read_from_the_public_layout(official: Path) -> None:
-    cells = OfficialCells.open(official, SUITE, classes=3, subset=6, seed=0)
+    cells = OfficialCells.open(official, SUITE.corruptions, classes=3, subset=6, seed=0)
     stored = np.load(official / "fog.npy")
     assert np.bincount(cells.labels).tolist() == [2, 2, 2]
     assert np.array_equal(cells.images("fog", 2), stored[12:24][cells.indices])
@@ -111,7 +111,7 @@ def test_broken_official_files_are_named(official: Path, fault: object, says: st
     assert callable(fault)
     fault(official)
     with pytest.raises(DataError, match=says):
-        OfficialCells.open(official, SUITE, classes=3, subset=None, seed=0)
+        OfficialCells.open(official, SUITE.corruptions, classes=3, subset=None, seed=0)
 
 
 def test_only_official_files_of_the_suite_s_own_data_carry_its_plain_name() -> None:

@@ -1,0 +1,124 @@
+"""What a suite measures with: the deck, its answers through the cache, the data, and what validation data chose."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cards_deck import data
+from cards_deck.data import Dataset
+from cards_deck.deck import Deck
+from cards_deck.errors import DataError, InputError
+from cards_deck.inference.engines import EngineKind
+from cards_deck.inference.predictor import Predictor
+from eval.cache import Cache
+from eval.measure import Measurer, resolved
+from eval.progress import Progress
+from eval.suites._base import Suite
+from eval.validation import Choice, Validation, first_in_deck, measure_validation, recorded_choice, validation_images
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to measure and how; nothing here but `cache`, `threads` and `timing` may change without changing numbers.
+
+    `name` is the data set under `root`; `validation` the number of validation images that fit temperatures and the
+    router; `samples` asks for sample images beside the JSON.
+    """
+
+    suite: Suite
+    root: Path
+    name: str
+    subset: int | None = None
+    seed: int = 0
+    validation: int = 1000
+    resamples: int = 10_000
+    cache: Path | None = None
+    threads: int = 1
+    engine: EngineKind = EngineKind.AUTO
+    timing: bool = True
+    samples: bool = False
+
+    def __post_init__(self) -> None:
+        if self.threads < 1:
+            raise InputError(f"threads must be at least 1, got {self.threads}")
+        if not 0 <= self.seed < 2**63:
+            raise InputError(f"seed must be from 0 to 2**63 - 1, got {self.seed}")
+        if self.resamples < 2:
+            raise InputError(f"resamples must be at least 2, got {self.resamples}")
+        if self.validation < 1:
+            raise InputError(f"validation must be at least 1 image, got {self.validation}")
+
+
+class Context:
+    """Handed to `Suite.measure`. What costs time is made when it is first asked for, and kept."""
+
+    def __init__(self, deck: Deck, settings: Settings) -> None:
+        self.deck = deck
+        self.settings = settings
+        self.validation_reason: str | None = None  # why `validation` is None
+
+    @functools.cached_property
+    def predictor(self) -> Predictor:
+        """The served path: deck, gate and engines."""
+        return Predictor(self.deck, engine=resolved(self.settings.engine))
+
+    @functools.cached_property
+    def measurer(self) -> Measurer:
+        """Every card's answers, spectra and distances of a cell, through the cache."""
+        return Measurer(self.predictor, Cache(self.settings.cache), resolved(self.settings.engine))
+
+    def progress(self, total: int, label: str) -> Progress:
+        """A progress line on stderr over `total` images."""
+        return Progress(total, label)
+
+    def dataset(self, split: str = "test", *, name: str | None = None) -> Dataset:
+        """A split of the data set `name` (None: the one that the settings name), checked against the deck's classes."""
+        return load_split(self.settings, self.deck, split, name=name)
+
+    def describe(self, dataset: Dataset, *, name: str | None = None) -> dict[str, Any]:
+        """The "data" field of the JSON."""
+        return {
+            "name": name or self.settings.name,
+            "split": dataset.split,
+            "classes": len(dataset.classes),
+            "image_size": self.deck.image_size,
+            "sha256": dataset.sha256,
+        }
+
+    @functools.cached_property
+    def validation(self) -> Validation | None:
+        """Held-out training images, clean and under the validation corruptions, measured on every card; None where
+        there is no training split, with `validation_reason` and a line on stderr."""
+        try:
+            train = self.dataset("train")
+        except DataError as error:
+            self.validation_reason = f"no training split: {error}"
+            print(f"no validation images ({error}): temperatures stay 1, no router is trained", file=sys.stderr)
+            return None
+        settings = self.settings
+        images = validation_images(train, settings.validation, settings.seed)
+        return measure_validation(self.measurer, images, seed=settings.seed, threads=settings.threads)
+
+    @functools.cached_property
+    def best_card(self) -> Choice:
+        """The single card to compare with: from the deck's record, else measured on validation, else the first."""
+        recorded = recorded_choice(self.deck)
+        if recorded is not None:
+            return recorded
+        return first_in_deck() if self.validation is None else self.validation.choice()
+
+
+def load_split(settings: Settings, deck: Deck, split: str, *, name: str | None = None) -> Dataset:
+    """A split of a data set, checked against what the deck answers."""
+    name = name or settings.name
+    loaded = data.load(settings.root, name=name, split=split, image_size=deck.image_size)
+    if loaded.classes != deck.classes:
+        raise DataError(
+            f"the {split} split of {name} under {settings.root} must have the deck's classes in the deck's "
+            f"order {list(deck.classes)}, got {list(loaded.classes)}"
+        )
+    return loaded
