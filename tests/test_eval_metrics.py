@@ -100,6 +100,31 @@ def test_intervals_do_not_depend_on_the_other_columns_or_on_blocks(monkeypatch: 
     assert [i.as_dict() for i in metrics.intervals(values, resamples=500, seed=7)] == [i.as_dict() for i in whole]
 
 
+def test_the_order_of_columns_and_neighbours_changes_no_bit() -> None:
+    values = np.random.default_rng(0).normal(size=(77, 9)) * np.logspace(-8, 8, 9)
+    whole = metrics.bootstrap_means(values, resamples=60, seed=1)
+    assert (metrics.bootstrap_means(values[:, ::-1], resamples=60, seed=1)[:, ::-1] == whole).all()
+    assert (metrics.bootstrap_means(values[:, 4:5], resamples=60, seed=1)[:, 0] == whole[:, 4]).all()
+
+
+def test_bootstrap_means_agree_with_a_loop() -> None:
+    values = np.random.default_rng(0).random((12, 3)) - 0.5
+    drawn = np.random.default_rng(5).integers(0, 12, size=(40, 12))
+    expected = [[sum(values[i, column] for i in row) / 12 for column in range(3)] for row in drawn]
+    assert metrics.bootstrap_means(values, resamples=40, seed=5) == pytest.approx(np.array(expected), abs=1e-14)
+
+
+@pytest.mark.parametrize("values", [np.zeros(5), np.zeros((0, 2)), np.full((3, 1), np.nan)])
+def test_a_bootstrap_refuses_other_values(values: metrics.Floats) -> None:
+    with pytest.raises(InputError, match="values must be"):
+        metrics.intervals(values)
+
+
+def test_a_constant_column_has_no_width() -> None:
+    found = metrics.intervals(np.array([[0.0, 1.0]] * 9), resamples=50)
+    assert [(i.low, i.value, i.high) for i in found] == [(0, 0, 0), (1, 1, 1)]
+
+
 def test_best_card_per_cell_agrees_with_a_loop() -> None:
     correct = np.stack([_correct(seed=seed) for seed in range(3)], axis=1)
     found = metrics.best_card_per_cell(correct)
