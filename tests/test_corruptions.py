@@ -11,12 +11,26 @@ import numpy as np
 import pytest
 from published_corruptions import pictures
 
-from cards_deck.corruptions import CORRUPTIONS, NOISE, REGISTRY, SEVERITIES, _textures, corrupt, frost_source
+from cards_deck.corruptions import (
+    CBAR_CORRUPTIONS,
+    CORRUPTIONS,
+    NOISE,
+    REGISTRY,
+    SEVERITIES,
+    VALIDATION_CORRUPTIONS,
+    _textures,
+    corrupt,
+    frost_source,
+)
 from cards_deck.errors import InputError
 from cards_deck.registry import describe
 
 NAMES = REGISTRY.names()
-DETERMINISTIC = {"defocus_blur", "zoom_blur", "brightness", "contrast", "pixelate", "jpeg_compression"}
+PUBLISHED = (*CORRUPTIONS, *VALIDATION_CORRUPTIONS)
+DETERMINISTIC = {
+    *("defocus_blur", "zoom_blur", "brightness", "contrast", "pixelate", "jpeg_compression"),
+    *("gaussian_blur", "saturate"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -28,9 +42,10 @@ def digest(pixels):
     return hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).hexdigest()[:16]
 
 
-def test_the_fifteen_of_the_benchmark():
-    assert len(CORRUPTIONS) == 15
-    assert set(CORRUPTIONS) <= set(NAMES)
+def test_the_published_sets():
+    assert [len(names) for names in (CORRUPTIONS, VALIDATION_CORRUPTIONS, CBAR_CORRUPTIONS)] == [15, 4, 10]
+    assert len({*PUBLISHED, *CBAR_CORRUPTIONS}) == 29
+    assert set(PUBLISHED) <= set(NAMES)
     assert NOISE == ("gaussian_noise", "shot_noise", "impulse_noise")
 
 
@@ -66,7 +81,7 @@ def test_an_image_gets_the_same_pixels_in_any_subset_order_and_batch(name, monke
     np.testing.assert_array_equal(corrupt(images, name, 4, seed=1), whole)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_the_seed_changes_the_pixels_of_random_ones_only(name, images):
     first, second = corrupt(images, name, 3, seed=0), corrupt(images, name, 3, seed=-1)
     unchanged = (first == second).all(axis=(1, 2, 3))
@@ -86,11 +101,12 @@ def test_images_severities_and_corruptions_draw_their_own_numbers():
 
 
 # Published constants that do not grow with the severity: glass s1 to s3 shuffle alike, s5 repeats s4 with more blur;
-# frost keeps less of the image while adding about as much; elastic's jitter shrinks while its ripples grow.
-NOT_MONOTONE = {"glass_blur", "frost", "elastic_transform"}
+# frost keeps less of the image while adding about as much; elastic's jitter shrinks while its ripples grow; saturate
+# takes colour away at first and adds it later; spatter is water at first and mud later.
+NOT_MONOTONE = {"glass_blur", "frost", "elastic_transform", "saturate", "spatter"}
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_a_higher_severity_changes_more(name, images):
     changes = [np.abs(corrupt(images, name, severity).astype(float) - images).mean() for severity in SEVERITIES]
     monotone = all(a < b for a, b in itertools.pairwise(changes))

@@ -5,14 +5,18 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import published_corruptions as published
+import published_corruptions_validation as validation
 import pytest
 
-from cards_deck.corruptions import CORRUPTIONS, SEVERITIES, _textures, corrupt
+from cards_deck.corruptions import CORRUPTIONS, SEVERITIES, VALIDATION_CORRUPTIONS, _relief, _textures, corrupt
+from cards_deck.corruptions._base import Draws
 from cards_deck.corruptions._geometry import clipped_zoom
+from cards_deck.corruptions._smoothing import gaussian
 from cards_deck.corruptions.defocus_blur import disk
 from cards_deck.corruptions.elastic_transform import ElasticTransform
 from cards_deck.corruptions.glass_blur import GlassBlur
 from cards_deck.corruptions.snow import Snow
+from cards_deck.corruptions.spatter import Spatter
 from cards_deck.corruptions.zoom_blur import ZoomBlur
 
 # (largest difference in grey levels, largest share of values that may differ). Elementwise arithmetic is exact. Where
@@ -41,7 +45,7 @@ def _reference(name):
     if name == "frost":
         textures = _textures._published() or _textures.procedural_textures()
         return lambda image, severity, generator: published.frost_with(image, severity, generator, textures)
-    return getattr(published, name)
+    return getattr(validation if name in VALIDATION_CORRUPTIONS else published, name)
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +55,7 @@ def images():
 
 
 @pytest.mark.parametrize("severity", SEVERITIES)
-@pytest.mark.parametrize("name", CORRUPTIONS)
+@pytest.mark.parametrize("name", [*CORRUPTIONS, *VALIDATION_CORRUPTIONS])
 def test_matches_the_published_algorithm(name, severity, images):
     generators = [published.generator_for(image, name, severity, seed=3) for image in images]
     reference = _reference(name)
@@ -61,7 +65,7 @@ def test_matches_the_published_algorithm(name, severity, images):
     _same(corrupt(images, name, severity, seed=3), expected, TOLERANCE.get(name, EXACT))
 
 
-FLAT = ["brightness", "contrast", "fog", "zoom_blur", "defocus_blur", "glass_blur", "pixelate"]
+FLAT = ["brightness", "contrast", "fog", "zoom_blur", "defocus_blur", "glass_blur", "pixelate", "saturate"]
 
 
 @pytest.mark.parametrize("name", FLAT)
@@ -73,12 +77,14 @@ def test_matches_on_constant_images(name, level):
     _same(corrupt(images, name, 2), expected[np.newaxis], (1, 1.0) if name in TOLERANCE else EXACT)
 
 
-def test_brightness_matches_for_every_hue():
+@pytest.mark.parametrize("name", ["brightness", "saturate"])
+def test_matches_for_every_hue(name):
     """All ties between channels, greys, black and white."""
     levels = np.array([0, 1, 64, 127, 128, 200, 254, 255], np.uint8)
     cube = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(-1, 3)
     images = np.concatenate([cube, cube]).reshape(1, 32, 32, 3)
-    _same(corrupt(images, "brightness", 3), published.brightness(images[0], 3, None)[np.newaxis], EXACT)
+    for severity in SEVERITIES:
+        _same(corrupt(images, name, severity), _reference(name)(images[0], severity, None)[np.newaxis], EXACT)
 
 
 @pytest.mark.parametrize("severity", SEVERITIES)
@@ -134,12 +140,59 @@ def test_elastic_transform_severity_1_is_affine_only():
 
 @pytest.mark.parametrize("size", [32, 33, 48, 64, 96, 100])
 def test_clipped_zoom_matches_scipy(size):
-    field = np.random.default_rng(size).random((1, size, size))
+    fields = np.random.default_rng(size).random((size, size, 2))
     for factor in [*np.arange(1, 1.26, 0.01), *(zoom * size / 32 for zoom in Snow().zoom)]:
-        expected = published.clipped_zoom(field[0, ..., np.newaxis], factor)[..., 0]
-        np.testing.assert_allclose(clipped_zoom(field, float(factor))[0], expected, rtol=0, atol=1e-12)
+        expected = [published.clipped_zoom(fields[..., [k]], factor)[..., 0].T for k in range(2)]
+        np.testing.assert_allclose(clipped_zoom(fields, float(factor)), np.stack(expected, -1), rtol=0, atol=1e-12)
 
 
 def test_zoom_blur_keeps_the_list_lengths_of_float_arange():
     zoom = ZoomBlur()
     assert [len(np.arange(1, stop, zoom.step)) for stop in zoom.stop] == [7, 12, 16, 21, 26]
+
+
+@pytest.fixture(scope="module")
+def fields():
+    """Soft and steep bytes: uint8 [40, 48, 48]."""
+    noise = np.random.default_rng(2).normal(0, 1, (40, 48, 48))
+    return np.clip(128 + 700 * gaussian(noise, 1.2), 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize(("low", "high"), [(50, 150), (100, 300), (200, 700)])
+def test_canny_is_opencv_s(low, high, fields):
+    expected = np.stack([cv2.Canny(field, low, high) > 0 for field in fields])
+    assert 0.05 < expected.mean() < 0.5
+    np.testing.assert_array_equal(_relief.canny(fields, low, high), expected)
+
+
+@pytest.mark.parametrize("share", [0.001, 0.03])
+def test_chamfer_distance_is_opencv_s(share):
+    """OpenCV 5 counts in floats, OpenCV 4 and this in 1/65536 pixel."""
+    edges = np.random.default_rng(3).random((30, 40, 40)) < share
+    edges[:, 0, -1] = True
+    expected = np.stack([cv2.distanceTransform(np.where(e, 0, 255).astype(np.uint8), cv2.DIST_L2, 5) for e in edges])
+    np.testing.assert_allclose(_relief.chamfer_distance(edges), expected, rtol=0, atol=1e-3)
+
+
+def test_relief_is_opencv_s(fields):
+    single = np.concatenate([fields % 20, np.full((1, 48, 48), 7, np.uint8)])
+    kernel = np.array([[-2, -1, 0], [-1, 1, 1], [0, 1, 2]], np.float32)
+    for x in (single, fields):
+        np.testing.assert_array_equal(_relief.equalized(x), np.stack([cv2.equalizeHist(field) for field in x]))
+    embossed = np.stack([cv2.filter2D(field, cv2.CV_8U, kernel) for field in fields])
+    np.testing.assert_array_equal(_relief.embossed(fields, 1), embossed)
+    blurred = np.stack([cv2.blur(field, (3, 3)) for field in fields])
+    np.testing.assert_array_equal(np.rint(_relief.box_mean(fields, 1)), blurred)
+
+
+def test_an_image_that_catches_no_water_stays_as_it_is(images):
+    np.testing.assert_array_equal(Spatter(threshold=(9,) * 5)(images, 1, Draws(images, "spatter", 1, 0)), images)
+
+
+@pytest.mark.parametrize("severity", SEVERITIES)
+def test_spatter_covers_the_same_share_of_a_larger_picture(severity):
+    shares = []
+    for size in (32, 96):
+        grey = np.full((48, size, size, 3), 90, np.uint8) + np.arange(48, dtype=np.uint8).reshape(-1, 1, 1, 1)
+        shares.append((corrupt(grey, "spatter", severity) != grey).any(axis=-1).mean())
+    assert shares[1] == pytest.approx(shares[0], rel=0.35)

@@ -68,7 +68,7 @@ CBAR_CORRUPTIONS: tuple[str, ...] = (
 NOISE = CORRUPTIONS[:3]
 SEVERITIES = (1, 2, 3, 4, 5)
 
-_CHUNK_PIXELS = 64 * PUBLISHED_SIZE**2  # images worked on at once: a few float64 copies stay in the cache
+_CHUNK_PIXELS = 32 * PUBLISHED_SIZE**2  # images worked on at once: a few float64 copies stay in the cache
 
 
 def corrupt(images: Images, name: str, severity: int, *, seed: int = 0) -> Images:

@@ -11,7 +11,7 @@ from functools import cache
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
+from scipy import ndimage, sparse
 
 from cards_deck.corruptions._base import Floats
 
@@ -19,36 +19,27 @@ Indices = npt.NDArray[np.int64]
 
 
 @cache
-def clipped_zoom_taps(size: int, factor: float) -> tuple[Indices, Indices, Floats]:
-    """Published `clipped_zoom` along one axis: output i = (1 - w[i]) * x[low[i]] + w[i] * x[high[i]].
+def zoom_operator(size: int, factor: float) -> sparse.csr_array:
+    """Published `clipped_zoom` along one axis, as a matrix [size, size] of at most two numbers a row.
 
-    Cropped to ceil(size / factor) in the middle, enlarged by scipy's order-1 zoom, trimmed to `size` again. The taps
-    are read off scipy's own zoom of the identity, so they hold its rounding of lengths and its last point.
+    Cropped to ceil(size / factor) in the middle, enlarged by scipy's order-1 zoom, trimmed to `size` again. It is read
+    off scipy's own zoom of the identity, so it holds its rounding of lengths and its last point.
     """
     crop = math.ceil(size / factor)
     top = (size - crop) // 2
-    operator = ndimage.zoom(np.eye(crop), (factor, 1), order=1)  # [enlarged, crop], at most two non-zero taps a row
+    operator = ndimage.zoom(np.eye(crop), (factor, 1), order=1)  # [enlarged, crop]
     trim = (len(operator) - size) // 2
-    operator = operator[trim : trim + size]
-    low = np.minimum(np.argmax(operator > 0, axis=1), crop - 2)
-    weight = np.take_along_axis(operator, low[:, np.newaxis] + 1, axis=1)[:, 0]
-    return low + top, low + top + 1, weight
+    return sparse.csr_array(np.pad(operator[trim : trim + size], ((0, 0), (top, size - crop - top))))
 
 
-def clipped_zoom(images: Floats, factor: float) -> Floats:
-    """Enlarge the middle of each image, float64 [n, size, size, ...] -> the same shape."""
-    low, high, weight = clipped_zoom_taps(images.shape[1], factor)
-    return _mixed(_mixed(images, low, high, weight, axis=1), low, high, weight, axis=2)
+def clipped_zoom(stack: Floats, factor: float) -> Floats:
+    """Enlarge the middle of images that lie along the last axis, float64 [size, size, n]; the result is transposed.
 
-
-def _mixed(images: Floats, low: Indices, high: Indices, weight: Floats, axis: int) -> Floats:
-    weight = weight.reshape(-1, *(1,) * (images.ndim - axis - 1))
-    mixed = images.take(low, axis)
-    mixed *= 1 - weight
-    upper = images.take(high, axis)
-    upper *= weight
-    mixed += upper
-    return mixed
+    [row, column, image] -> [column, row, image]: a product over the rows, turned, then the same product again.
+    """
+    operator = zoom_operator(len(stack), factor)
+    rows = (operator @ stack.reshape(len(stack), -1)).reshape(stack.shape)
+    return np.asarray(operator @ rows.swapaxes(0, 1).reshape(len(stack), -1)).reshape(stack.shape)
 
 
 def motion_blur(images: npt.NDArray[np.uint8], radius: float, sigma: float, angles: Floats) -> npt.NDArray[np.uint8]:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
-from cards_deck.corruptions._base import REGISTRY, Draws, Floats, Images, scale_of, to_uint8, unit
+from cards_deck.corruptions._base import REGISTRY, Draws, Images, scale_of, to_uint8, unit
+from cards_deck.corruptions._smoothing import gaussian
 
 
 @REGISTRY.register("glass_blur")
@@ -29,15 +29,11 @@ class GlassBlur:
         """See `Corruption`."""
         scale, size = scale_of(images), images.shape[1]
         sigma, delta = self.sigma[severity - 1] * scale, max(1, round(self.max_delta[severity - 1] * scale))
-        shuffled = to_uint8(_blurred(unit(images), sigma)).reshape(-1, size * size, 3)
+        blurred = to_uint8(gaussian(unit(images), sigma)).reshape(-1, 3)
         source = shuffled_sources(draws, size, delta, self.iterations[severity - 1])
-        shuffled = np.take_along_axis(shuffled, source[:, :, np.newaxis], axis=1)
-        return to_uint8(_blurred(unit(shuffled.reshape(images.shape)), sigma))
-
-
-def _blurred(x: Floats, sigma: float) -> Floats:
-    """skimage.filters.gaussian with its defaults: edge pixels repeated, cut at 4 sigma."""
-    return np.asarray(ndimage.gaussian_filter(x, (0, sigma, sigma, 0), mode="nearest", truncate=4.0))
+        source += np.arange(len(images))[:, np.newaxis] * size**2
+        shuffled = blurred.take(source, axis=0).reshape(images.shape)
+        return to_uint8(gaussian(unit(shuffled), sigma))
 
 
 def shuffled_sources(draws: Draws, size: int, delta: int, iterations: int) -> npt.NDArray[np.int64]:

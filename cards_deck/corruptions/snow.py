@@ -42,7 +42,7 @@ class Snow:
     def _layer(self, s: int, size: int, scale: float, draws: Draws) -> Floats:
         """The flakes in [0, 1], [n, size, size, 1]."""
         field = self.mean[s] + self.std[s] * draws.normal(size, size)
-        field = clipped_zoom(field, self.zoom[s] * scale)
+        field = np.moveaxis(clipped_zoom(np.moveaxis(field, 0, -1), self.zoom[s] * scale), -1, 0).swapaxes(1, 2)
         field[field < self.threshold[s]] = 0
         angles = draws.uniform(-135, -45, 1)[:, 0]
         flakes = to_uint8(field)[..., np.newaxis]

@@ -24,10 +24,11 @@ class ZoomBlur:
 
     def __call__(self, images: Images, severity: int, draws: Draws) -> Images:
         """See `Corruption`."""
-        x = (images / 255.0).astype(np.float32)
-        exact = x.astype(np.float64)
+        size = images.shape[1]
+        stack = (np.moveaxis(images, 0, -1) / 255.0).astype(np.float32).reshape(size, size, -1)
+        exact, total = stack.astype(np.float64), np.zeros_like(stack)
         factors = np.arange(1, self.stop[severity - 1], self.step)
-        total = np.zeros_like(x)
         for factor in factors:
             total += clipped_zoom(exact, float(factor)).astype(np.float32)
-        return to_uint8((x + total) / (len(factors) + 1))
+        mean = (stack + total.swapaxes(0, 1)) / (len(factors) + 1)
+        return np.moveaxis(to_uint8(mean).reshape(size, size, 3, -1), -1, 0)
