@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import inspect
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import PIL
@@ -14,7 +17,7 @@ import scipy
 from numpy.typing import NDArray
 
 from cards_deck import corruptions
-from cards_deck.corruptions import SEVERITIES
+from cards_deck.corruptions import REGISTRY, SEVERITIES
 from cards_deck.data import Dataset
 from cards_deck.errors import DataError, InputError
 
@@ -28,6 +31,16 @@ class Cells(Protocol):
     @property
     def source(self) -> str:
         """ "official" or "regenerated" """
+        ...
+
+    @property
+    def seed(self) -> int:
+        """Of the corruptions, where they are regenerated."""
+        ...
+
+    @property
+    def frost(self) -> str:
+        """Where the textures of frost come from."""
         ...
 
     @property
@@ -78,13 +91,25 @@ def ranks_by_index(n: int, seed: int) -> NDArray[np.int64]:
     return np.random.default_rng(seed).permutation(n).astype(np.int64)
 
 
-def generator_fingerprint() -> str:
-    """Twelve hex digits over the corruptions' code and the versions of the libraries that draw the pixels."""
+@functools.cache
+def generator_fingerprint(corruption: str) -> str:
+    """Twelve hex digits over the code of a corruption, what corruptions share, and the libraries that draw pixels."""
     digest = hashlib.sha256(f"{np.__version__} {scipy.__version__} {PIL.__version__}".encode())
-    digest.update(corruptions.frost_source().encode())
-    for path in sorted(Path(corruptions.__file__).parent.rglob("*.py")):
+    if corruption == "frost":
+        digest.update(corruptions.frost_source().encode())
+    folder = Path(corruptions.__file__).parent
+    for path in sorted(_sources(Path(inspect.getfile(REGISTRY[corruption])), {folder / "__init__.py"})):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
+
+
+def _sources(path: Path, seen: set[Path]) -> set[Path]:
+    """`path`, `seen` and the private modules beside them that they import: what a corruption's pixels follow from."""
+    if path not in seen and path.is_file():
+        seen.add(path)
+        for name in re.findall(r"corruptions\.(_\w+) import", path.read_text(encoding="utf-8")):
+            _sources(path.parent / f"{name}.py", seen)
+    return seen
 
 
 @dataclass(frozen=True)
@@ -93,8 +118,12 @@ class RegeneratedCells:
 
     clean: Dataset
     seed: int
-    fingerprint: str
-    source: str = "regenerated"
+    source: ClassVar[str] = "regenerated"
+
+    @property
+    def frost(self) -> str:
+        """Which textures frost uses here."""
+        return corruptions.frost_source()
 
     @property
     def labels(self) -> Labels:
@@ -106,28 +135,43 @@ class RegeneratedCells:
         return corruptions.corrupt(self.clean.images, corruption, severity, seed=self.seed)
 
     def key(self, corruption: str, severity: int) -> str:
-        """Of the clean pixels, the corruptions' code, the seed and the cell."""
-        return f"{self.clean.sha256[:16]}-{self.fingerprint}-seed{self.seed}/{corruption}-{severity}"
+        """Of the clean pixels, the corruption's code, the seed and the cell; makes no image."""
+        made = f"{corruption}-{severity}-seed{self.seed}-{generator_fingerprint(corruption)}"
+        return f"{self.clean.sha256[:16]}/{made}"
 
 
 @dataclass(frozen=True)
-class OfficialCells:
-    """Cells of the public layout: `<corruption>.npy` uint8 [5 * n, h, w, 3] in severity order, and `labels.npy`."""
+class StoredCells:
+    """Cells of the public layout: `<corruption>.npy` uint8 [5 * n, h, w, 3] in severity order, and `labels.npy`.
+
+    `source` is "official" unless the folder says by its manifest.json that its files were made by this project; then
+    it is "regenerated", with the manifest's seed and frost.
+    """
 
     folder: Path
     indices: NDArray[np.intp]
     labels: Labels
     source: str = "official"
+    seed: int = 0
+    frost: str = "official"
 
     @classmethod
-    def open(cls, folder: Path, names: Sequence[str], *, classes: int, subset: int | None, seed: int) -> OfficialCells:
-        """Check that every file is there and well formed; DataError names the file and what must hold."""
-        labels = _official_labels(folder / "labels.npy", classes)
-        n = len(labels)
+    def open(cls, folder: Path, names: Sequence[str], clean: Dataset, *, subset: int | None, seed: int) -> StoredCells:
+        """Check that every file is there and well formed; DataError names the file and what must hold.
+
+        The subset is that of `RegeneratedCells` where `clean` are the images that were corrupted (the same labels in
+        the same order), else it is drawn by place.
+        """
+        labels = _stored_labels(folder / "labels.npy", len(clean.classes))
         for corruption in names:
-            _official_images(folder / f"{corruption}.npy", n)
-        indices = balanced_subset(labels, ranks_by_index(n, seed), subset)
-        return cls(folder, indices, labels[indices])
+            _check_stored_images(folder / f"{corruption}.npy", len(labels), clean.image_size)
+        same = np.array_equal(labels, clean.labels)
+        ranks = ranks_by_pixels(clean.images, seed) if same else ranks_by_index(len(labels), seed)
+        indices = balanced_subset(labels, ranks, subset)
+        manifest = _manifest(folder)
+        if manifest is None:
+            return cls(folder, indices, labels[indices])
+        return cls(folder, indices, labels[indices], "regenerated", int(manifest["seed"]), str(manifest["frost"]))
 
     def images(self, corruption: str, severity: int) -> Images:
         """uint8 [n, h, w, 3]: the chosen images, read from the file's block of that severity."""
@@ -135,9 +179,17 @@ class OfficialCells:
         return np.ascontiguousarray(stored[(severity - 1) * (len(stored) // len(SEVERITIES)) + self.indices])
 
     def key(self, corruption: str, severity: int) -> str:
-        """Of the stored pixels themselves, and the cell."""
-        pixels = hashlib.sha256(self.images(corruption, severity).tobytes()).hexdigest()[:16]
-        return f"official-{pixels}/{corruption}-{severity}"
+        """Of the stored pixels themselves (read at every call), and the cell."""
+        pixels = hashlib.sha256(self.images(corruption, severity).data).hexdigest()[:16]
+        return f"stored-{pixels}/{corruption}-{severity}"
+
+
+def _manifest(folder: Path) -> dict[str, Any] | None:
+    try:
+        from eval.layout import read_manifest
+    except ImportError:
+        return None
+    return read_manifest(folder)
 
 
 def _load(path: Path) -> NDArray[np.generic]:
@@ -150,7 +202,7 @@ def _load(path: Path) -> NDArray[np.generic]:
     return array
 
 
-def _official_labels(path: Path, classes: int) -> Labels:
+def _stored_labels(path: Path, classes: int) -> Labels:
     labels = _load(path)
     if labels.ndim != 1 or labels.dtype.kind not in "iu" or len(labels) == 0 or len(labels) % len(SEVERITIES):
         raise DataError(f"{path} must hold integer labels [5 * n], got {labels.dtype} {labels.shape}")
@@ -162,7 +214,7 @@ def _official_labels(path: Path, classes: int) -> Labels:
     return np.asarray(blocks[0])
 
 
-def _official_images(path: Path, n: int) -> None:
-    images = _load(path)
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3 or len(images) != len(SEVERITIES) * n:
-        raise DataError(f"{path} must be uint8 [{len(SEVERITIES) * n}, h, w, 3], got {images.dtype} {images.shape}")
+def _check_stored_images(path: Path, n: int, size: int) -> None:
+    images, wanted = _load(path), (len(SEVERITIES) * n, size, size, 3)
+    if images.dtype != np.uint8 or images.shape != wanted:
+        raise DataError(f"{path} must be uint8 {list(wanted)}, got {images.dtype} {list(images.shape)}")

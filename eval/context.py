@@ -6,7 +6,7 @@ import functools
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cards_deck import data
 from cards_deck.data import Dataset
@@ -17,8 +17,12 @@ from cards_deck.inference.predictor import Predictor
 from eval.cache import Cache
 from eval.measure import Measurer, resolved
 from eval.progress import Progress
-from eval.suites._base import Suite
+from eval.routes import Routes, fit_routes
+from eval.timing import timing
 from eval.validation import Choice, Validation, first_in_deck, measure_validation, recorded_choice, validation_images
+
+if TYPE_CHECKING:
+    from eval.suites._base import Suite
 
 
 @dataclass(frozen=True)
@@ -110,6 +114,24 @@ class Context:
         if recorded is not None:
             return recorded
         return first_in_deck() if self.validation is None else self.validation.choice()
+
+    @functools.cached_property
+    def routes(self) -> Routes:
+        """Every route of this deck, fitted on the validation images."""
+        return fit_routes(len(self.deck.cards), self.best_card.place, self.validation, seed=self.settings.seed)
+
+    def validation_facts(self) -> dict[str, Any]:
+        """The "validation" field of the JSON, and where it is null the reason."""
+        if self.validation is None:
+            return {"validation": None, "validation_reason": self.validation_reason}
+        return {"validation": self.validation.as_dict() | self.routes.as_dict(self.deck)}
+
+    def timing(self, images: Dataset) -> dict[str, Any] | None:
+        """The "timing" field of the JSON: milliseconds per batch on this machine; None where they are not asked for."""
+        if not self.settings.timing:
+            return None
+        place, engines = self.best_card.place, self.measurer.engines
+        return timing(self.predictor, images.images, best_card=place, engines=engines)
 
 
 def load_split(settings: Settings, deck: Deck, split: str, *, name: str | None = None) -> Dataset:

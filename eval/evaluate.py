@@ -13,7 +13,7 @@ from eval.provenance import provenance
 
 __all__ = ["SCHEMA_VERSION", "Settings", "evaluate"]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 def evaluate(deck: Deck, settings: Settings, *, command: list[str] | None = None) -> dict[str, Any]:

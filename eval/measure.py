@@ -10,6 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import scipy
@@ -30,6 +31,7 @@ from eval.progress import Progress
 from eval.provenance import package_versions
 
 Spectra = NDArray[np.float16]
+T = TypeVar("T")
 
 BATCH = 250  # images transformed at once: bounds memory, changes no spectrum
 
@@ -89,6 +91,13 @@ class CellAnswers:
     cached: bool
 
 
+def labels_of(cell: CellAnswers) -> Labels:
+    """The labels of a cell that must have some."""
+    if cell.labels is None:
+        raise InputError(f"the cell {cell.name!r} has no labels: nothing can be right or wrong in it")
+    return cell.labels
+
+
 class Measurer:
     """The cards and the gate of one predictor, with their answers kept in a cache."""
 
@@ -110,24 +119,30 @@ class Measurer:
 
         A run that is killed, or not iterated to its end, leaves its finished cells in the cache.
         """
+        return self.map(lambda cell: cell, jobs, threads=threads, progress=progress)
+
+    def map(
+        self, function: Callable[[CellAnswers], T], jobs: Sequence[Job], *, threads: int, progress: Progress
+    ) -> Iterator[T]:
+        """As `run`, but `function` of each cell's answers, worked out on the same threads."""
+
+        def measured(job: Job) -> T:
+            answers = self._cell(job)
+            found = function(answers)
+            progress.add(job.size, job.name, cached=answers.cached)
+            return found
+
         pool = ThreadPoolExecutor(threads)
-        waiting: deque[Future[CellAnswers]] = deque()
+        waiting: deque[Future[T]] = deque()
         rest = iter(jobs)
         try:
             while True:
-                waiting.extend(
-                    pool.submit(self._measured, job, progress) for job in islice(rest, 2 * threads - len(waiting))
-                )
+                waiting.extend(pool.submit(measured, job) for job in islice(rest, 2 * threads - len(waiting)))
                 if not waiting:
                     return
                 yield waiting.popleft().result()
         finally:
             pool.shutdown(cancel_futures=True)
-
-    def _measured(self, job: Job, progress: Progress) -> CellAnswers:
-        answers = self._cell(job)
-        progress.add(job.size, job.name, cached=answers.cached)
-        return answers
 
     def _cell(self, job: Job) -> CellAnswers:
         key, make = job.key(), functools.cache(job.images)
@@ -184,7 +199,7 @@ class Measurer:
         name = f"{key}/{self._distances_key}"
         stored = self.cache.load(name, (job.size, len(self._references)))
         if stored is not None:
-            return stored.astype(np.float32, copy=False), lambda: self._spectra(job, key, job.images)
+            return stored.astype(np.float32, copy=False), functools.cache(lambda: self._spectra(job, key, job.images))
         rounded = self._spectra(job, key, images)
         found = np.concatenate(
             [

@@ -1,28 +1,86 @@
-"""From outcomes to the JSON of a report: plain dictionaries, numbers rounded to six digits."""
+"""From summaries of cells to the headline numbers of a report: plain dictionaries, numbers rounded to six digits."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cards_deck.card import Card, card_bytes
 from cards_deck.corruptions import SEVERITIES
+from cards_deck.costs import card_costs
 from cards_deck.deck import Deck
 from eval.metrics import Bools, Floats, cell_groups, intervals, per_image_means
-from eval.routes import ROUTES, Outcome, cards_per_image, correct_by_route
+from eval.summary import CellSummary
 
 if TYPE_CHECKING:
-    from eval.suites.corruptions import CorruptionSuite as Suite
+    from eval.suites.corruptions import CorruptionSuite
 
 Json = dict[str, Any]
+Pairs = Mapping[str, tuple[str, str]]
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """All summaries of one run: `clean`, and `cells` in the order of the suite's."""
+
+    clean: CellSummary
+    cells: Sequence[CellSummary]
+
+    @property
+    def routes(self) -> tuple[str, ...]:
+        """The measured routes, in the order of reports."""
+        return tuple(self.clean.routes)
+
+    def correct(self, route: str) -> Bools:
+        """bool [cells, n]"""
+        return np.stack([cell.routes[route].correct for cell in self.cells])
+
+    def card(self, place: int) -> Bools:
+        """bool [cells, n] of one card alone."""
+        return np.stack([cell.cards[place] for cell in self.cells])
+
+    @property
+    def hindsight(self) -> int:
+        """The card with the best mean over the measured cells themselves."""
+        return int(np.mean([cell.cards.mean(axis=1) for cell in self.cells], axis=0).argmax())
+
+
+def headline_results(deck: Deck, measured: Measured, suite: CorruptionSuite, *, seed: int, resamples: int) -> Json:
+    """routes, differences, regret, hindsight_card, cards and cells of the JSON."""
+    clean = {name: measured.clean.routes[name].correct for name in measured.routes}
+    cells = {name: measured.correct(name) for name in measured.routes}
+    cards = {f"card {place}": measured.card(place) for place in range(len(deck.cards))}
+    clean |= {f"card {place}": measured.clean.cards[place] for place in range(len(deck.cards))}
+    systems = [name for name in measured.routes if name not in ("gated", "cell_oracle", "oracle")]
+    differences = {f"gated_minus_{name}": ("gated", name) for name in systems}
+    differences["gated_minus_hindsight_card"] = ("gated", f"card {measured.hindsight}")
+    regrets = {name: (name, "gated") for name in ("cell_oracle", "oracle")}
+    pairs = differences | {f"regret {name}": pair for name, pair in regrets.items()}
+    lines = headlines(clean, cells | cards, pairs, suite, seed=seed, resamples=resamples)
+    hindsight = deck.cards[measured.hindsight]
+    return {
+        "hindsight_card": {"id": hindsight.id, "name": hindsight.name},
+        "routes": {name: lines[name] | _costs(measured, name) for name in measured.routes},
+        "differences": {name: lines[name] for name in differences},
+        "regret": {name: lines[f"regret {name}"]["mean"] for name in regrets},
+        "cards": [card_facts(card, deck) | lines[f"card {place}"] for place, card in enumerate(deck.cards)],
+        "cells": {
+            "routes": {name: table(rows.mean(axis=1), suite) for name, rows in cells.items()},
+            "cards": {
+                card.id: table(cards[f"card {place}"].mean(axis=1), suite) for place, card in enumerate(deck.cards)
+            },
+        },
+    }
 
 
 def headlines(
     clean: Mapping[str, Bools],
     cells: Mapping[str, Bools],
-    differences: Mapping[str, tuple[str, str]],
-    suite: Suite,
+    differences: Pairs,
+    suite: CorruptionSuite,
     *,
     seed: int,
     resamples: int,
@@ -32,7 +90,7 @@ def headlines(
     `clean` maps a name to [n_clean], `cells` to [cells, n]; `differences` a name to (minuend, subtrahend).
     Everything is resampled with the same images, so the intervals of differences are paired.
     """
-    groups = cell_groups(suite.cells, suite.noise)
+    groups = {name: mask for name, mask in cell_groups(suite.cells, suite.noise).items() if mask.any()}
     on_clean = {name: row.astype(np.float64)[:, None] for name, row in clean.items()}
     on_cells = {name: per_image_means(rows, groups) for name, rows in cells.items()}
     for name, (minuend, subtrahend) in differences.items():
@@ -48,88 +106,30 @@ def _intervals(columns: Mapping[str, Floats], seed: int, resamples: int) -> dict
     return {name: [next(found).as_dict() for _ in range(block.shape[1])] for name, block in columns.items()}
 
 
-def table(values: Sequence[float] | Floats, suite: Suite, digits: int = 6) -> dict[str, list[float]]:
+def table(values: Sequence[float] | Floats, suite: CorruptionSuite, digits: int = 6) -> dict[str, list[float]]:
     """One value per cell -> {corruption: [severity 1..5]}."""
     rows = np.asarray(values, dtype=np.float64).reshape(len(suite.corruptions), len(SEVERITIES))
     return {name: [round(float(v), digits) for v in row] for name, row in zip(suite.corruptions, rows, strict=True)}
 
 
-def counts(values: Sequence[int], suite: Suite) -> dict[str, list[int]]:
+def counts(values: Sequence[int], suite: CorruptionSuite) -> dict[str, list[int]]:
     """One count per cell -> {corruption: [severity 1..5]}."""
     rows = np.asarray(values, dtype=np.int64).reshape(len(suite.corruptions), len(SEVERITIES))
     return {name: [int(v) for v in row] for name, row in zip(suite.corruptions, rows, strict=True)}
 
 
-def gate_results(deck: Deck, clean: Outcome, cells: list[Outcome], suite: Suite) -> Json:
-    """What the gate chose: counts and shares of the nearest augmentation, weight given to cards, unknown inputs."""
-    names = deck.references.augmentations
-    trained = np.array([card.augmentation for card in deck.cards])
-    choices: Json = {}
-    for place, name in enumerate(names):
-        chosen = [int((cell.choice == place).sum()) for cell in (clean, *cells)]
-        weight = [float(cell.card_weight[trained == name].sum()) for cell in (clean, *cells)]
-        share = [count / len(cell.choice) for count, cell in zip(chosen, (clean, *cells), strict=True)]
-        choices[name] = {
-            "clean": {"count": chosen[0], "share": round(share[0], 6), "weight": round(weight[0], 6)},
-            "count": counts(chosen[1:], suite),
-            "share": table(share[1:], suite),
-            "weight": table(weight[1:], suite),
-        }
+def _costs(measured: Measured, route: str) -> Json:
+    """Mean card passes per image, over the cells and on clean images."""
+    cells = float(np.mean([cell.routes[route].cost for cell in measured.cells]))
     return {
-        "kind": deck.gate.kind,
-        "max_cards": deck.gate.max_cards,
-        "choices": choices,
-        "unknown": {
-            "clean": round(float(clean.unknown.mean()), 6),
-            "cells": table([float(cell.unknown.mean()) for cell in cells], suite),
-        },
-        "cards_per_image": {
-            "clean": round(float(clean.cards_used.mean()), 6),
-            "cells": table([float(cell.cards_used.mean()) for cell in cells], suite),
-        },
+        "cards_per_image": round(cells, 6),
+        "cards_per_image_clean": round(measured.clean.routes[route].cost, 6),
     }
 
 
-def results(
-    deck: Deck, clean: Outcome, cells: list[Outcome], suite: Suite, *, best_card: int, seed: int, resamples: int
-) -> Json:
-    """The measured part of the report: routes, differences, cards, cells and gate."""
-    by_clean = {name: rows[0] for name, rows in correct_by_route([clean], best_card).items()}
-    by_cell = correct_by_route(cells, best_card)
-    for place in range(len(deck.cards)):
-        by_clean[f"card {place}"] = clean.cards[place]
-        by_cell[f"card {place}"] = np.stack([cell.cards[place] for cell in cells])
-    means = [float(by_cell[f"card {place}"].mean()) for place in range(len(deck.cards))]
-    hindsight = int(np.argmax(means))
-    pairs = {
-        "gated_minus_best_card": ("gated", "best_card"),
-        "gated_minus_uniform": ("gated", "uniform"),
-        "gated_minus_hindsight_card": ("gated", f"card {hindsight}"),
-    }
-    lines = headlines(by_clean, by_cell, pairs, suite, seed=seed, resamples=resamples)
-    used, used_clean = cards_per_image(cells), cards_per_image([clean])
-    routes = {
-        name: lines[name]
-        | {"cards_per_image": round(used[name], 6), "cards_per_image_clean": round(used_clean[name], 6)}
-        for name in ROUTES
-    }
-    return {
-        "routes": routes,
-        "differences": {name: lines[name] for name in pairs},
-        "hindsight_card": {"id": deck.cards[hindsight].id, "name": deck.cards[hindsight].name},
-        "cards": [_card(deck, place) | lines[f"card {place}"] for place in range(len(deck.cards))],
-        "cells": {
-            "routes": {name: table(by_cell[name].mean(axis=1), suite) for name in ROUTES},
-            "cards": {
-                card.id: table(by_cell[f"card {place}"].mean(axis=1), suite) for place, card in enumerate(deck.cards)
-            },
-        },
-        "gate": gate_results(deck, clean, cells, suite),
-    }
-
-
-def _card(deck: Deck, place: int) -> Json:
-    card = deck.cards[place]
+def card_facts(card: Card, deck: Deck) -> Json:
+    """What a card is and costs; MACs are per image, `macs_executed` those of kept weights, bytes of its file."""
+    cost = card_costs(card, deck.image_size)
     return {
         "id": card.id,
         "name": card.name,
@@ -138,4 +138,8 @@ def _card(deck: Deck, place: int) -> Json:
         "weights": card.num_weights,
         "weights_kept": card.num_kept,
         "bits": card.record.bits,
+        "macs": cost.macs,
+        "macs_executed": cost.macs_executed,
+        "flop_density": round(cost.flop_density, 6),
+        "bytes": len(card_bytes(card)),
     }

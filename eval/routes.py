@@ -1,69 +1,118 @@
-"""What each way of using a deck answers, image by image: gated, uniform, one card, and the two oracles."""
+"""Every way of using a deck side by side, on the same logits: the gate, its baselines, and the bounds.
+
+A route gives each image weights over the cards and costs a number of card passes; its answer is the weighted mean of
+the cards' probabilities, as the served predictor forms it. One temperature per route is fitted after pooling, on
+validation images only.
+"""
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cards_deck.inference.gate import Routing
+from cards_deck.deck import Deck
 from cards_deck.inference.predictor import combine
-from eval.metrics import Bools, best_card_per_cell, is_correct
+from cards_deck.spectrum import Floats
+from eval.measure import CellAnswers, labels_of
+from eval.metrics import fit_temperature, tempered
+from eval.routing import (
+    BestCard,
+    CellOracle,
+    Confidence,
+    Gated,
+    Oracle,
+    RandomCard,
+    Route,
+    Router,
+    Uniform,
+    card_temperatures,
+    train_router,
+)
+from eval.validation import Validation
 
-ROUTES = ("gated", "uniform", "best_card", "cell_oracle", "oracle")
-
-Floats32 = NDArray[np.float32]
-Ints = NDArray[np.integer]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """One cell, image by image. Shapes: k cards, n images."""
-
-    cards: Bools  # [k, n] is that card right?
-    gated: Bools  # [n]
-    uniform: Bools  # [n]
-    cards_used: Ints  # [n] cards the gate runs
-    choice: Ints  # [n] nearest augmentation, -1 where the gate does not choose
-    unknown: Bools  # [n]
-    card_weight: NDArray[np.float64]  # [k] mean weight the gate gives each card
-
-
-def outcome(logits: Floats32, routing: Routing, labels: Ints) -> Outcome:
-    """`logits` [k, n, classes] of every card, the gate's routing of the n images, `labels` [n]."""
-    k, n = logits.shape[:2]
-    even = np.full((n, k), 1 / k, dtype=np.float32)
-    return Outcome(
-        cards=is_correct(logits, labels),
-        gated=is_correct(combine(logits, routing.weights), labels),
-        uniform=is_correct(combine(logits, even), labels),
-        cards_used=np.count_nonzero(routing.weights, axis=1),
-        choice=routing.choice,
-        unknown=routing.unknown,
-        card_weight=routing.weights.mean(axis=0, dtype=np.float64),
-    )
+ROUTES = ("gated", "uniform", "best_card", "random_card", "confidence", "router", "cell_oracle", "oracle")
+BOUNDS = ("cell_oracle", "oracle")  # they look at the labels
 
 
-def correct_by_route(outcomes: list[Outcome], best_card: int) -> dict[str, Bools]:
-    """Route -> bool [cells, n], for the cells in `outcomes`.
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """A route's answer to a cell: pooled `probabilities` float32 [n, c], and `cost` float64 [n] in card passes."""
 
-    `cell_oracle` takes the card with the highest accuracy of each cell, known only in hindsight; `oracle` counts an
-    image as right where any card is right. Both are upper bounds, not systems.
+    probabilities: Floats
+    cost: NDArray[np.float64]
+    temperature: float
+
+    @functools.cached_property
+    def tempered(self) -> NDArray[np.float64]:
+        """The probabilities at the route's temperature, [n, c]."""
+        return tempered(self.probabilities, self.temperature)
+
+
+@dataclass(frozen=True, eq=False)
+class Routes:
+    """The routes of one deck in the order of reports, each with its temperature (1 where there is no validation)."""
+
+    members: Mapping[str, Route]
+    temperatures: Mapping[str, float]
+
+    @property
+    def systems(self) -> tuple[str, ...]:
+        """The routes that could be served: all but the bounds."""
+        return tuple(name for name in self.members if name not in BOUNDS)
+
+    @property
+    def router(self) -> Router | None:
+        """The learned router, where validation images could train one."""
+        found = self.members.get("router")
+        return found if isinstance(found, Router) else None
+
+    def as_dict(self, deck: Deck) -> dict[str, Any]:
+        """JSON form of what validation images decided: temperatures, and the router's classes and cards."""
+        router = self.router
+        described = None
+        if router is not None:
+            cards = [deck.cards[place].id for place in router.cards]
+            described = {"accuracy": round(router.accuracy, 6), "classes": list(router.classes), "cards": cards}
+        return {"temperature": {name: round(t, 6) for name, t in self.temperatures.items()}, "router": described}
+
+    def answer(self, name: str, cell: CellAnswers) -> Answer:
+        """What the route `name` says to `cell`."""
+        routed = self.members[name].route(cell)
+        return Answer(combine(cell.logits, routed.weights), routed.cost, self.temperatures.get(name, 1.0))
+
+    def answers(self, cell: CellAnswers) -> dict[str, Answer]:
+        """Every route's answer; without the bounds where the cell has no labels."""
+        names = self.systems if cell.labels is None else tuple(self.members)
+        return {name: self.answer(name, cell) for name in names}
+
+
+def fit_routes(cards: int, best_card: int, validation: Validation | None, *, seed: int) -> Routes:
+    """All routes over `cards` cards, with what validation images decide: temperatures and the router.
+
+    Without validation images every temperature is 1 and there is no router.
     """
-    cards = np.stack([cell.cards for cell in outcomes])
-    best = best_card_per_cell(cards)
-    return {
-        "gated": np.stack([cell.gated for cell in outcomes]),
-        "uniform": np.stack([cell.uniform for cell in outcomes]),
-        "best_card": cards[:, best_card],
-        "cell_oracle": np.take_along_axis(cards, best[:, None, None], axis=1)[:, 0],
-        "oracle": np.asarray(cards.any(axis=1)),
+    cells = () if validation is None else validation.answers
+    members: dict[str, Route] = {
+        "gated": Gated(),
+        "uniform": Uniform(),
+        "best_card": BestCard(best_card),
+        "random_card": RandomCard(seed),
     }
-
-
-def cards_per_image(outcomes: list[Outcome]) -> dict[str, float]:
-    """Route -> mean number of cards run per image, over the cells in `outcomes`."""
-    k = float(len(outcomes[0].cards))
-    gated = float(np.mean([cell.cards_used.mean() for cell in outcomes]))
-    return {"gated": gated, "uniform": k, "best_card": 1.0, "cell_oracle": 1.0, "oracle": k}
+    members["confidence"] = Confidence(card_temperatures(cells) if cells else (1.0,) * cards)
+    if validation is not None:
+        members["router"] = train_router([name for name, _ in validation.cells], cells)
+    members |= {"cell_oracle": CellOracle(), "oracle": Oracle()}
+    untempered = Routes(members, {})
+    if validation is None:
+        return untempered
+    labels = np.concatenate([labels_of(cell) for cell in cells])
+    fitted = {}
+    for name in untempered.systems:
+        pooled = np.concatenate([untempered.answer(name, cell).probabilities for cell in cells])
+        fitted[name] = fit_temperature(pooled, labels)
+    return Routes(members, fitted)

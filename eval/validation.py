@@ -11,9 +11,8 @@ import numpy as np
 from cards_deck import corruptions
 from cards_deck.data import Dataset, split_train_validation
 from cards_deck.deck import Deck
-from cards_deck.errors import InputError
-from eval.cells import Labels, RegeneratedCells, balanced_subset, generator_fingerprint, ranks_by_pixels
-from eval.measure import CellAnswers, Measurer, cell_job, clean_job
+from eval.cells import RegeneratedCells, balanced_subset, ranks_by_pixels
+from eval.measure import CellAnswers, Measurer, cell_job, clean_job, labels_of
 from eval.metrics import is_correct
 from eval.progress import Progress
 
@@ -84,17 +83,14 @@ class Validation:
         what = f"{self.count:,} validation images, mean accuracy over {len(self.cells)} cells ({names})"
         return Choice(int(scores.argmax()), tuple(float(score) for score in scores), what)
 
-
-def labels_of(cell: CellAnswers) -> Labels:
-    """The labels of a cell that must have some."""
-    if cell.labels is None:
-        raise InputError(f"the cell {cell.name!r} has no labels: nothing can be right or wrong in it")
-    return cell.labels
+    def as_dict(self) -> dict[str, Any]:
+        """JSON form: images per cell, and the cells' names."""
+        return {"n": self.count, "cells": [f"{name} {severity}" if severity else name for name, severity in self.cells]}
 
 
 def measure_validation(measurer: Measurer, images: Dataset, *, seed: int, threads: int) -> Validation:
     """Every card on validation images as they are and under the validation corruptions, never those of a suite."""
-    cells = RegeneratedCells(images, seed, generator_fingerprint())
+    cells = RegeneratedCells(images, seed)
     names = [(name, severity) for name in corruptions.VALIDATION_CORRUPTIONS for severity in corruptions.SEVERITIES]
     jobs = [clean_job(images, "validation clean"), *(cell_job(cells, *cell, prefix="validation ") for cell in names)]
     progress = Progress(len(jobs) * len(images), "validation")

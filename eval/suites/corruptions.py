@@ -10,16 +10,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from cards_deck import corruptions
 from cards_deck.corruptions import CBAR_CORRUPTIONS, CORRUPTIONS, NOISE, SEVERITIES
 from cards_deck.data import Dataset
-from eval.cells import Cells, OfficialCells, RegeneratedCells, balanced_subset, generator_fingerprint, ranks_by_pixels
+from eval.cells import Cells, RegeneratedCells, StoredCells, balanced_subset, ranks_by_pixels
 from eval.context import Context
 from eval.measure import cell_job, clean_job
-from eval.results import results
-from eval.routes import outcome
+from eval.results import Measured, headline_results
+from eval.studies import study_results
 from eval.suites._base import Json, register
-from eval.validation import labels_of
+from eval.summary import summarise
 
 CBAR_NOISE = ("blue_noise_sample", "brownish_noise")
 
@@ -56,41 +55,37 @@ class CorruptionSuite:
         settings = context.settings
         test = context.dataset("test")
         cells = self.cells_of(context, test)
-        choice = context.best_card
+        routes = context.routes
         jobs = [clean_job(test), *(cell_job(cells, *cell) for cell in self.cells)]
-        progress = context.progress(sum(job.size for job in jobs), self.name)
-        answers = context.measurer.run(jobs, threads=settings.threads, progress=progress)
-        clean, *corrupted = (outcome(cell.logits, cell.routing, labels_of(cell)) for cell in answers)
-        measured = results(
-            context.deck,
-            clean,
-            corrupted,
-            self,
-            best_card=choice.place,
-            seed=settings.seed,
-            resamples=settings.resamples,
+        clean, *corrupted = context.measurer.map(
+            lambda cell: summarise(cell, routes, context.deck),
+            jobs,
+            threads=settings.threads,
+            progress=context.progress(sum(job.size for job in jobs), self.name),
         )
+        measured = Measured(clean, corrupted)
         return {
-            "title": self.title_for(settings.name, cells.source, settings.seed),
+            "title": self.title_for(settings.name, cells.source, cells.seed),
             "data": context.describe(test),
             "n": len(cells.labels),
             "n_clean": len(test),
             "source": cells.source,
-            "frost": corruptions.frost_source() if cells.source == "regenerated" else "official",
-            "best_card": choice.as_dict(context.deck),
-            **measured,
+            "frost": cells.frost if "frost" in self.corruptions else None,
+            "best_card": context.best_card.as_dict(context.deck),
+            **context.validation_facts(),
+            **headline_results(context.deck, measured, self, seed=settings.seed, resamples=settings.resamples),
+            **study_results(context.deck, measured, routes, self, settings.name),
+            "timing": context.timing(test),
         }
 
     def cells_of(self, context: Context, test: Dataset) -> Cells:
-        """The public files where they lie under the data root, else regenerated cells; subsets are alike."""
+        """Files in the public layout where they lie under the data root, else regenerated cells; subsets are alike."""
         settings = context.settings
         folder = settings.root / self.folder
         if settings.name == self.data and folder.is_dir():
-            return OfficialCells.open(
-                folder, self.corruptions, classes=len(test.classes), subset=settings.subset, seed=settings.seed
-            )
+            return StoredCells.open(folder, self.corruptions, test, subset=settings.subset, seed=settings.seed)
         chosen = balanced_subset(test.labels, ranks_by_pixels(test.images, settings.seed), settings.subset)
-        return RegeneratedCells(test.subset(chosen), settings.seed, generator_fingerprint())
+        return RegeneratedCells(test.subset(chosen), settings.seed)
 
 
 register(CorruptionSuite("cifar10-c", "CIFAR-10-C", "cifar10", "CIFAR-10-C"))

@@ -1,0 +1,72 @@
+"""How long an answer takes on this machine, through the predictor that serves: for the report, not for benchmarks."""
+
+from __future__ import annotations
+
+import copy
+import statistics
+import time
+from typing import Any
+
+import numpy as np
+
+from cards_deck.inference.gate import Gate, Routing, UniformGate
+from cards_deck.inference.predictor import Predictor
+from cards_deck.spectrum import Images
+
+SIZES = (1, 32)
+REPEATS = {1: 60, 32: 12}
+
+
+class OneCardGate:
+    """Always the card at `place`, without looking at the image."""
+
+    def __init__(self, place: int, cards: int, augmentations: int) -> None:
+        self.place, self.cards, self.augmentations = place, cards, augmentations
+
+    def route(self, images: Images) -> Routing:
+        """See `Gate`."""
+        count = len(images)
+        weights = np.zeros((count, self.cards), np.float32)
+        weights[:, self.place] = 1
+        nothing = np.zeros((count, self.augmentations), np.float32)
+        return Routing(weights, nothing, np.zeros(count, np.bool_), np.full(count, -1, np.int64))
+
+
+def timing(predictor: Predictor, images: Images, *, best_card: int, engines: tuple[str, ...]) -> dict[str, Any]:
+    """Median milliseconds of `predict` on batches of clean images, one thread: gated, plain average and best card.
+
+    The three take turns, so that a slow spell of the machine meets all of them alike.
+    """
+    deck = predictor.deck
+    cards, augmentations = len(deck.cards), len(deck.references.augmentations)
+    gates: dict[str, Gate] = {
+        "gated": predictor.gate,
+        "uniform": UniformGate(cards, augmentations),
+        "best_card": OneCardGate(best_card, cards, augmentations),
+    }
+    ways = {name: _with_gate(predictor, gate) for name, gate in gates.items()}
+    measured = {size: _medians(ways, images, size) for size in SIZES}
+    return {"engine": _engine(engines), "threads": 1, **{f"batch_{size}_ms": measured[size] for size in SIZES}}
+
+
+def _engine(engines: tuple[str, ...]) -> str:
+    return ", ".join(dict.fromkeys(engines))
+
+
+def _with_gate(predictor: Predictor, gate: Gate) -> Predictor:
+    changed = copy.copy(predictor)  # shares the loaded cards
+    changed.gate = gate
+    return changed
+
+
+def _medians(ways: dict[str, Predictor], images: Images, size: int) -> dict[str, float]:
+    taken: dict[str, list[float]] = {name: [] for name in ways}
+    for turn in range(-1, REPEATS[size]):
+        rows = (np.arange(size) + size * max(turn, 0)) % len(images)
+        batch = np.ascontiguousarray(images[rows])
+        for name, way in ways.items():
+            start = time.perf_counter()
+            way.predict(batch)
+            if turn >= 0:  # the first turn warms up
+                taken[name].append(1e3 * (time.perf_counter() - start))
+    return {name: round(statistics.median(values), 4) for name, values in taken.items()}
