@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +13,12 @@ from cards_deck.data import Dataset
 from cards_deck.inference.gate import SpectralGate
 from cards_deck.inference.predictor import Prediction, Predictor
 from cards_deck.spectrum import Floats, Images
-from eval.context import Context
 from eval.metrics import intervals
-from eval.suites._base import Json
+
+if TYPE_CHECKING:
+    from eval.context import Context
+
+Json = dict[str, Any]
 
 ROUTES = ("gated", "uniform", "best_card")
 

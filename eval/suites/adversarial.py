@@ -11,14 +11,16 @@ import contextlib
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from cards_deck.errors import MissingExtraError
 from cards_deck.inference.engines import EngineKind, available
 from eval.attacks.judge import ROUTES, Found, Judge
 from eval.cells import balanced_subset, ranks_by_pixels
-from eval.context import Context
 from eval.suites._base import Json, register
+
+if TYPE_CHECKING:
+    from eval.context import Context
 
 CLAIM = (
     "No adversarial robustness is claimed. These accuracies are upper bounds: an attack not listed here may find more "
