@@ -19,7 +19,17 @@ from eval.metrics.calibration import (
     reliability,
     tempered,
 )
-from eval.metrics.detection import aupr, auroc, energy, entropy, fpr_at_tpr, knn, msp, mutual_information
+from eval.metrics.detection import (
+    aupr,
+    auroc,
+    auroc_interval,
+    energy,
+    entropy,
+    fpr_at_tpr,
+    knn,
+    msp,
+    mutual_information,
+)
 from eval.metrics.diversity import disagreement, double_fault
 from eval.metrics.robustness import (
     STANDARD_CIFAR10,
@@ -43,6 +53,7 @@ __all__ = [
     "aupr",
     "aurc",
     "auroc",
+    "auroc_interval",
     "best_card_per_cell",
     "bootstrap_means",
     "brier",

@@ -1,0 +1,80 @@
+"""How strange a deck finds an image: one number per image and score, larger where stranger; and how well that tells."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from cards_deck.inference.predictor import combine, softmax
+from eval.measure import CellAnswers
+from eval.metrics import Floats, aupr, auroc_interval, energy, entropy, fpr_at_tpr, msp, mutual_information
+from eval.routing import Gated, Route, Uniform
+from eval.suites._base import Json
+from eval.suites._ood_neighbours import NEIGHBOUR
+
+ROUTES: Mapping[str, Route] = {"gated": Gated(), "uniform": Uniform()}
+FIELDS = ("auroc", "aupr_in", "aupr_out", "fpr95")
+CONVENTION = (
+    "A score is larger the stranger the image, and images from outside are the positive class, as in OpenOOD v1.5: "
+    "FPR95 is the share of known images flagged by the threshold that catches 95 % of those from outside; AUPR-out has "
+    "those from outside as positive, AUPR-in the known ones. Full-spectrum counts corrupted known images as known."
+)
+_ROUTED = {
+    "msp": "1 - largest probability",
+    "entropy": "entropy of the probabilities",
+    "energy": "free energy of the logits, mean over the cards by their weights",
+}
+_OTHERS = {
+    "disagreement": "mutual information between answer and card, over all cards",
+    "spectral_distance": "distance of the spectrum to the nearest reference: what the gate sees; no card runs",
+    "knn_features": f"distance to the {NEIGHBOUR}th nearest training image in the best single card's last features",
+    "knn_logits": f"distance to the {NEIGHBOUR}th nearest training image in the mean logits of all cards",
+}
+TITLES = {f"{route}_{name}": f"{title}, {route}" for route in ROUTES for name, title in _ROUTED.items()} | _OTHERS
+
+
+def card_scores(cell: CellAnswers) -> dict[str, Floats]:
+    """Score -> [n], from the cards' answers and the spectra; "gated_" and "uniform_" scores are of that route."""
+    found: dict[str, Floats] = {}
+    energies = energy(cell.logits)
+    for name, route in ROUTES.items():
+        weights = route.route(cell).weights
+        pooled = combine(cell.logits, weights)
+        found[f"{name}_msp"] = msp(pooled)
+        found[f"{name}_entropy"] = entropy(pooled)
+        found[f"{name}_energy"] = (energies.T * weights).sum(axis=1)
+    found["disagreement"] = mutual_information(softmax(cell.logits))
+    found["spectral_distance"] = cell.distances.min(axis=1).astype(np.float64)
+    return found
+
+
+def detected(known: Floats, unknown: Floats) -> Json:
+    """AUROC with its 95 % interval, AUPR both ways and FPR95 of one score on one set."""
+    interval = auroc_interval(known, unknown)
+    values = {
+        "auroc": interval.value,
+        "auroc_low": interval.low,
+        "auroc_high": interval.high,
+        "aupr_in": aupr(known, unknown, "in"),
+        "aupr_out": aupr(known, unknown, "out"),
+        "fpr95": fpr_at_tpr(known, unknown),
+    }
+    return {name: round(value, 6) for name, value in values.items()}
+
+
+def detection_table(
+    known: Mapping[str, Floats], unknown: Mapping[str, Mapping[str, Floats]], groups: Mapping[str, str]
+) -> dict[str, Json]:
+    """Score -> set -> `detected`, and the plain mean over the sets of each group.
+
+    `known` score -> [n]; `unknown` set -> score -> [m]; `groups` set -> group, whose name the mean has.
+    """
+    table: dict[str, Json] = {}
+    for score, values in known.items():
+        row: Json = {name: detected(values, scores[score]) for name, scores in unknown.items()}
+        for group in dict.fromkeys(groups.values()):
+            members = [row[name] for name in unknown if groups[name] == group]
+            row[group] = {field: round(float(np.mean([m[field] for m in members])), 6) for field in FIELDS}
+        table[score] = row
+    return table
