@@ -6,22 +6,26 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cards_deck import files, tensorfile
-from cards_deck.checks import NAME_RULE, is_name
+from cards_deck.checks import NAME_RULE, is_name, is_number
 from cards_deck.errors import CardError
 from cards_deck.graph import Graph
-from cards_deck.packing import pack, unpack
+from cards_deck.masks import MAX_PER_BYTE, SharedMasks
+from cards_deck.packing import Unpacked, pack, unpack
 from cards_deck.record import CardRecord
 from cards_deck.shapes import Shape, check_parameters
+from cards_deck.values import FLOAT_KINDS
 
 __all__ = ["Card", "CardRecord", "as_stored", "card_bytes", "card_from_bytes", "read_card", "write_card"]
 
-FORMAT, VERSION = "cards-deck/card", "1"
+FORMAT, VERSION = "cards-deck/card", "2"
 MAX_FILE = 1 << 30
+_FIELDS = {"format", "version", "name", "record", "graph"}  # of both versions; each has its own more
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +34,9 @@ class Card:
 
     `tensors` are dense float32 arrays, zero where masked; `masks` are bool arrays (True = kept) of the pruned conv and
     linear weights only. A card from a file unpacks them at each look-up: take one into a variable to use it twice.
+    A card of fewer than 16 bits is quantized: `scales` holds, for each quantized weight, the float32 [1] or [outputs]
+    of which its values are whole multiples (the other weights keep 16 bits), and `ranges` the (lowest, highest) value
+    seen at calibration for the values of the graph that are to be quantized too (none: only weights are).
     Raises CardError unless all of it fits together.
     """
 
@@ -38,6 +45,8 @@ class Card:
     graph: Graph
     tensors: Mapping[str, NDArray[np.float32]]
     masks: Mapping[str, NDArray[np.bool_]]
+    scales: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     shapes: Mapping[str, Shape] = field(init=False, repr=False)  # of each tensor
     num_weights: int = field(init=False)  # conv and linear weights, stem and head included, kept or not
     num_kept: int = field(init=False)  # those that the masks keep
@@ -54,6 +63,7 @@ class Card:
         names = self.graph.weight_names
         for name in self.masks:
             self._require(name in names, f"mask {name!r} is not of a conv or linear weight")
+        self._check_quantized()
         object.__setattr__(self, "num_weights", sum(int(np.prod(self.shapes[name])) for name in names))
         object.__setattr__(self, "num_kept", sum(kept[name][1] for name in names))
         found, stated = self.density, self.record.density
@@ -70,6 +80,20 @@ class Card:
         self._require(fits, f"mask {name!r} must be bool of shape {list(array.shape)}")
         self._require(not array[~mask].any(), f"tensor {name!r} is not zero where its mask is")
         return array.shape, int(np.count_nonzero(mask))
+
+    def _check_quantized(self) -> None:
+        quantized = self.record.bits < 16
+        self._require(quantized == bool(self.scales), "must have scales if its bits are under 16, and only then")
+        for name, scale in self.scales.items():
+            self._require(name in self.graph.weight_names, f"scale {name!r} is not of a conv or linear weight")
+            fits = scale.dtype == np.float32 and scale.shape in ((1,), self.shapes[name][:1])
+            self._require(fits, f"scale {name!r} must be float32 [1] or [outputs]")
+            self._require(bool((np.isfinite(scale) & (scale > 0)).all()), f"scale {name!r} must be positive")
+        known = {self.graph.input, *(node.output for node in self.graph.nodes)}
+        for name, pair in self.ranges.items():
+            fits = name in known and len(pair) == 2 and all(is_number(end, -1e30, 1e30) for end in pair)
+            self._require(fits and pair[0] <= pair[1], f"range {name!r} must be two ordered numbers of a graph's value")
+        self._require(quantized or not self.ranges, "has ranges of values, which belong to bits under 16")
 
     def _require(self, holds: bool, text: str) -> None:
         if not holds:
@@ -91,39 +115,103 @@ class Card:
         return self.num_kept / max(self.num_weights, 1)
 
 
-def card_bytes(card: Card) -> bytes:
-    """The card's file: equal cards give equal bytes. CardError where a value does not fit the card's bits."""
-    metadata = {
-        "format": FORMAT,
-        "version": VERSION,
-        "name": card.name,
-        "record": card.record.to_json(),
-        "graph": card.graph.to_json(),
-        "shapes": files.canonical_json({name: card.shapes[name] for name in card.masks}),
-    }
+def card_bytes(card: Card, shared: SharedMasks | None = None) -> bytes:
+    """The card's file: equal cards give equal bytes. CardError where a value does not fit the card's bits.
+
+    Masks that are among `shared` are left to its file, which `card_from_bytes` then needs; else the file is whole.
+    """
     try:
-        return tensorfile.encode(pack(card.tensors, card.masks, card.record.bits), metadata)
+        entries, specs = pack(card.tensors, card.masks, card.scales, card.record.bits, shared)
+        uses_shared = any("shared" in spec["mask"] for spec in specs.values())
+        metadata = {
+            "format": FORMAT,
+            "version": VERSION,
+            "name": card.name,
+            "record": card.record.to_json(),
+            "graph": card.graph.to_json(),
+            "packed": files.canonical_json(specs),
+            "ranges": files.canonical_json(dict(card.ranges)),
+            "masks": shared.sha256 if shared is not None and uses_shared else "",
+        }
+        data = tensorfile.encode(entries, metadata)
+        limit = _limit(data, shared)
+        if card.num_weights > limit:
+            raise ValueError(
+                f"it has {card.num_weights} weights, more than the {limit} that a file of its size may hold"
+            )
+        return data
     except ValueError as error:
         raise CardError(f"card {card.name!r} cannot be written: {error}") from None
 
 
-def card_from_bytes(data: bytes, source: str = "card bytes") -> Card:
+def card_from_bytes(data: bytes, source: str = "card bytes", shared: SharedMasks | None = None) -> Card:
     """The card in a file's bytes; CardError, naming `source`, for anything that is not a whole, valid card."""
     try:
         entries, metadata = tensorfile.decode(data)
         if metadata.get("format") != FORMAT:
             raise ValueError(f"its format is {metadata.get('format')!r}, not {FORMAT!r}")
-        if metadata.get("version") != VERSION:
-            raise ValueError(f"its version is {metadata.get('version')!r}: this release reads version {VERSION}")
-        if set(metadata) != {"format", "version", "name", "record", "graph", "shapes"}:
+        if metadata.get("version") not in _READERS:
+            version, known = metadata.get("version"), " and ".join(_READERS)
+            raise ValueError(f"its version is {version!r}: this release reads versions {known}")
+        own, read = _READERS[metadata["version"]]
+        if set(metadata) != _FIELDS | own:
             raise ValueError("its metadata has missing or unknown fields")
-        record, shapes = CardRecord.from_json(metadata["record"]), files.strict_json(metadata["shapes"])
-        if not isinstance(shapes, dict):
-            raise ValueError("its shapes must be an object")
-        tensors, masks = unpack(entries, shapes, record.bits)
-        return Card(metadata["name"], record, Graph.from_json(metadata["graph"]), tensors, masks)
+        record = CardRecord.from_json(metadata["record"])
+        found, ranges = read(entries, metadata, record.bits, data, shared)
+        graph = Graph.from_json(metadata["graph"])
+        return Card(metadata["name"], record, graph, found.tensors, found.masks, found.scales, ranges)
     except (CardError, ValueError) as error:
         raise CardError(f"{source} is not a readable card: {error}") from None
+
+
+Ranges = dict[str, tuple[float, float]]
+Entries = dict[str, tensorfile.Array]
+
+
+def _read_1(
+    entries: Entries, metadata: dict[str, str], bits: int, data: bytes, shared: SharedMasks | None
+) -> tuple[Unpacked, Ranges]:
+    """Version 1: every mask a bitmap, every value a float, every shape in `shapes`."""
+    specs = {
+        name: {
+            "shape": shape,
+            "kept": entries[f"{name}.values"].size if f"{name}.values" in entries else 0,
+            "kind": FLOAT_KINDS[max(bits, 16)],
+            "values": "plain",
+            "mask": {"coding": "bitmap"},
+        }
+        for name, shape in _object(metadata, "shapes").items()
+    }
+    return unpack(entries, specs, bits, limit=_limit(data, None)), {}
+
+
+def _read_2(
+    entries: Entries, metadata: dict[str, str], bits: int, data: bytes, shared: SharedMasks | None
+) -> tuple[Unpacked, Ranges]:
+    wanted = metadata["masks"]
+    if wanted and (shared is None or shared.sha256 != wanted):
+        raise ValueError(f"its masks are in its deck's file with SHA-256 {wanted:.80}: read the whole deck")
+    used = shared if wanted else None
+    found = unpack(entries, _object(metadata, "packed"), bits, limit=_limit(data, used), shared=used)
+    ranges = _object(metadata, "ranges")
+    if not all(isinstance(pair, list) for pair in ranges.values()):
+        raise ValueError("its ranges must be pairs of numbers")
+    return found, {name: tuple(pair) for name, pair in ranges.items()}
+
+
+_READERS = {"1": ({"shapes"}, _read_1), "2": ({"packed", "ranges", "masks"}, _read_2)}
+
+
+def _object(metadata: dict[str, str], field: str) -> dict[str, Any]:
+    found = files.strict_json(metadata[field])
+    if not isinstance(found, dict):
+        raise ValueError(f"its {field} must be an object")
+    return found
+
+
+def _limit(data: bytes, shared: SharedMasks | None) -> int:
+    """How many weights a file may declare."""
+    return min(MAX_PER_BYTE * (len(data) + (shared.size if shared is not None else 0)), tensorfile.MAX_ELEMENTS)
 
 
 def as_stored(card: Card) -> Card:

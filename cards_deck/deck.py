@@ -1,8 +1,9 @@
 """A deck: ordered cards, the reference spectra of their augmentations and the gate's parameters; and its folder.
 
-The folder holds `deck.json`, one safetensors file per card and one for the references. Files are named by their
-content, and only the last step, renaming the new `deck.json` into place, makes a new deck: until then the old one
-stands untouched, and files that the deck does not name (a README, logs) are left alone.
+The folder holds `deck.json`, one safetensors file per card, one for the references and, where cards have masks in
+common, one for those. Files are named by their content, and only the last step, renaming the new `deck.json` into
+place, makes a new deck: until then the old one stands untouched, and files that the deck does not name (a README,
+logs) are left alone.
 """
 
 from __future__ import annotations
@@ -25,14 +26,15 @@ from cards_deck.manifest import (
     MAX_CARDS,
     PREPROCESSING,
     SCHEMA_VERSION,
-    plain_name,
+    named_files,
     read_manifest,
     read_verified,
 )
+from cards_deck.masks import SharedMasks, common_masks, masks_bytes, masks_from_bytes
 from cards_deck.references import References, references_bytes, references_from_bytes
 from cards_deck.shapes import output_classes
 
-__all__ = ["Deck", "GateConfig", "References", "read_deck", "size_on_disk", "write_deck"]
+__all__ = ["Deck", "GateConfig", "References", "card_sizes", "read_deck", "size_on_disk", "write_deck"]
 
 MAX_CLASSES = 100_000
 
@@ -153,17 +155,13 @@ def write_deck(deck: Deck, folder: str | os.PathLike[str]) -> Path:
 
 def _packed(deck: Deck) -> tuple[dict[str, bytes], bytes]:
     contents: dict[str, bytes] = {}
+    shared = _shared_masks(deck)
+    masks = _add(contents, "masks", shared[0]) if shared else {}
     cards: list[dict[str, Any]] = []
     for card in deck.cards:
-        data = card_bytes(card)
-        digest = files.sha256(data)
-        name = f"{card.name}-{digest[:12]}.safetensors"
-        contents[name] = data
-        record = json.loads(card.record.to_json())
-        cards.append({"name": card.name, "id": card.id, "file": name, "sha256": digest, "record": record})
-    data = references_bytes(deck.references)
-    digest = files.sha256(data)
-    contents[f"references-{digest[:12]}.safetensors"] = data
+        entry = _add(contents, card.name, card_bytes(card, shared[1] if shared else None))
+        cards.append({"name": card.name, "id": card.id, **entry, "record": json.loads(card.record.to_json())})
+    references = _add(contents, "references", references_bytes(deck.references))
     manifest = {
         "schema_version": SCHEMA_VERSION,
         "name": deck.name,
@@ -172,7 +170,8 @@ def _packed(deck: Deck) -> tuple[dict[str, bytes], bytes]:
         "image_size": deck.image_size,
         "preprocessing": PREPROCESSING,
         "gate": dataclasses.asdict(deck.gate),
-        "references": {"file": f"references-{digest[:12]}.safetensors", "sha256": digest},
+        "references": references,
+        "masks": masks,
         "cards": cards,
         "measured": deck.measured,
     }
@@ -182,11 +181,32 @@ def _packed(deck: Deck) -> tuple[dict[str, bytes], bytes]:
         raise DeckError(f"deck {deck.name!r}: 'measured' must hold plain JSON values: {error}") from None
 
 
+def _add(contents: dict[str, bytes], name: str, data: bytes) -> dict[str, str]:
+    """Put a file among the deck's, named by its content; returns what the manifest says of it."""
+    digest = files.sha256(data)
+    file = f"{name}-{digest[:12]}.safetensors"
+    contents[file] = data
+    return {"file": file, "sha256": digest}
+
+
+def _shared_masks(deck: Deck) -> tuple[bytes, SharedMasks] | None:
+    common = common_masks(card.masks for card in deck.cards)
+    if not common:
+        return None
+    data = masks_bytes(common)
+    return data, masks_from_bytes(data)
+
+
+def card_sizes(deck: Deck) -> dict[str, int]:
+    """Bytes of each card's file in the deck's folder, by the card's name: without the masks that cards share."""
+    shared = _shared_masks(deck)
+    return {card.name: len(card_bytes(card, shared[1] if shared else None)) for card in deck.cards}
+
+
 def _named_files(root: Path) -> frozenset[str]:
-    """Card and reference files that the deck standing in `root` names; none where no deck is readable."""
+    """Files that the deck standing in `root` names; none where no deck is readable."""
     try:
-        manifest = read_manifest(root)
-        return frozenset(plain_name(root, entry) for entry in (*manifest["cards"], manifest["references"]))
+        return frozenset(named_files(root, read_manifest(root)))
     except DeckError:
         return frozenset()
 
@@ -212,7 +232,8 @@ def read_deck(folder: str | os.PathLike[str]) -> Deck:
     root = Path(folder)
     manifest = read_manifest(root)
     references = _read_references(root, manifest["references"])
-    cards = tuple(_read_card(root, entry) for entry in manifest["cards"])
+    shared = _read_masks(root, manifest["masks"])
+    cards = tuple(_read_card(root, entry, shared) for entry in manifest["cards"])
     try:
         return Deck(
             name=manifest["name"],
@@ -229,9 +250,19 @@ def read_deck(folder: str | os.PathLike[str]) -> Deck:
         raise DeckError(f"{root / MANIFEST}: {error}") from None
 
 
-def _read_card(root: Path, entry: Mapping[str, Any]) -> Card:
+def _read_masks(root: Path, entry: Mapping[str, Any]) -> SharedMasks | None:
+    if not entry:
+        return None
+    data = read_verified(root, entry)
     try:
-        card = card_from_bytes(read_verified(root, entry), str(root / entry["file"]))
+        return masks_from_bytes(data)
+    except ValueError as error:
+        raise DeckError(f"{root / entry['file']} is not readable as shared masks: {error}") from None
+
+
+def _read_card(root: Path, entry: Mapping[str, Any], shared: SharedMasks | None) -> Card:
+    try:
+        card = card_from_bytes(read_verified(root, entry), str(root / entry["file"]), shared)
     except CardError as error:
         raise DeckError(str(error)) from None
     same_record = json.loads(card.record.to_json()) == entry["record"]

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from cards_deck import files
+from cards_deck.checks import is_whole
 from cards_deck.errors import DeckError
 
-MANIFEST, SCHEMA_VERSION = "deck.json", 1
+MANIFEST, SCHEMA_VERSION = "deck.json", 2
 PREPROCESSING = {"layout": "uint8 [n, h, w, 3]", "resize": "centre crop to a square, antialiased bicubic"}
 MAX_MANIFEST, MAX_FILE = 1 << 23, 1 << 30
 MAX_CARDS = 1000
@@ -24,6 +25,7 @@ _FIELDS: Mapping[str, type[Any]] = {
     "preprocessing": dict,
     "gate": dict,
     "references": dict,
+    "masks": dict,  # since version 2; empty where no mask is shared
     "cards": list,
     "measured": dict,
 }
@@ -40,9 +42,11 @@ def read_manifest(root: Path) -> dict[str, Any]:
         raise DeckError(f"{path} cannot be read: {error}") from None
     if not isinstance(manifest, dict):
         raise DeckError(f"{path} must hold an object")
-    if manifest.get("schema_version") != SCHEMA_VERSION:
-        version = manifest.get("schema_version")
-        raise DeckError(f"{path} has schema_version {version!r}: this release reads version {SCHEMA_VERSION}")
+    version = manifest.get("schema_version")
+    if not is_whole(version, 1, SCHEMA_VERSION):
+        raise DeckError(f"{path} has schema_version {version!r}: this release reads versions 1 to {SCHEMA_VERSION}")
+    if version == 1 and "masks" not in manifest:
+        manifest["masks"] = {}
     if set(manifest) != set(_FIELDS):
         raise DeckError(f"{path} must have exactly the fields {', '.join(_FIELDS)}")
     for name, kind in _FIELDS.items():
@@ -60,11 +64,19 @@ def _check_entries(path: Path, manifest: dict[str, Any]) -> None:
             raise DeckError(f"{path}: a card must have exactly name, id, file, sha256 and record")
     if set(manifest["references"]) != {"file", "sha256"}:
         raise DeckError(f"{path}: the references must have exactly file and sha256")
-    named = [plain_name(path.parent, entry) for entry in (*manifest["cards"], manifest["references"])]
+    if manifest["masks"] and set(manifest["masks"]) != {"file", "sha256"}:
+        raise DeckError(f"{path}: the shared masks must have exactly file and sha256, or nothing")
+    named = named_files(path.parent, manifest)
     if len(set(named)) != len(named):
         raise DeckError(f"{path}: two entries name the same file")
     if manifest["preprocessing"] != PREPROCESSING:
         raise DeckError(f"{path}: this release cannot do the preprocessing {manifest['preprocessing']!r:.200}")
+
+
+def named_files(root: Path, manifest: Mapping[str, Any]) -> list[str]:
+    """Files of the cards, the references and the shared masks; DeckError where one would lie outside `root`."""
+    shared = [manifest["masks"]] if manifest["masks"] else []
+    return [plain_name(root, entry) for entry in (*manifest["cards"], manifest["references"], *shared)]
 
 
 def plain_name(root: Path, entry: Mapping[str, Any]) -> str:

@@ -10,15 +10,16 @@ from cards_deck import files
 from cards_deck.checks import is_number, is_text, is_whole
 from cards_deck.errors import CardError
 
-BITS = (16, 32)
+BITS = (1, 2, 8, 16, 32)
 
 
 @dataclass(frozen=True)
 class CardRecord:
     """How a card was made. Exactly these fields make its `id`, so two cards made alike share it.
 
-    `density` is the fraction of conv and linear weights kept, in (0, 1]; `bits` the width of a kept value in the file
-    (16 or 32); `parents` the ids of the cards that this one was fine-tuned or blended from. The dicts hold plain JSON
+    `density` is the fraction of conv and linear weights kept, in (0, 1]; `bits` the width of a kept value in the file:
+    32 or 16 (floats), 8 (int8), 2 (ternary) or 1 (sign), the last three with a scale for each layer or output;
+    `parents` the ids of the cards that this one was fine-tuned, quantized or blended from. The dicts hold plain JSON
     values and a "name" where they describe a registered thing.
     """
 

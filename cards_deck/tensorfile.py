@@ -18,14 +18,19 @@ from cards_deck.checks import is_whole
 from cards_deck.files import strict_json
 
 Array = np.ndarray[Any, np.dtype[Any]]
-DTYPES: Mapping[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "U8": np.dtype("u1")}
+DTYPES: Mapping[str, np.dtype[Any]] = {
+    "F32": np.dtype("<f4"),
+    "F16": np.dtype("<f2"),
+    "I8": np.dtype("i1"),
+    "U8": np.dtype("u1"),
+}
 MAX_HEADER = 1 << 20
 MAX_ELEMENTS = 1 << 28
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 
 def encode(tensors: Mapping[str, Array], metadata: Mapping[str, str]) -> bytes:
-    """Bytes of a safetensors file. ValueError for another dtype than float32, float16 and uint8."""
+    """Bytes of a safetensors file. ValueError for a dtype that is not in `DTYPES`."""
     header: dict[str, Any] = {"__metadata__": dict(sorted(metadata.items()))}
     blocks: list[bytes] = []
     offset = 0

@@ -36,14 +36,15 @@ def _masked(draw: st.DrawFn) -> tuple[dict[str, Any], dict[str, Any], int]:
 @given(_masked())
 def test_packing_loses_nothing(given_case: tuple[dict[str, Any], dict[str, Any], int]) -> None:
     tensors, masks, bits = given_case
-    entries = pack(tensors, masks, bits)
+    entries, specs = pack(tensors, masks, {}, bits)
     assert set(entries) == {"w.mask", "w.values", "b"}
-    dense, found = unpack(entries, {"w": list(masks["w"].shape)}, bits)
-    np.testing.assert_array_equal(found["w"], masks["w"])
+    found = unpack(entries, specs, bits, limit=1000)
+    np.testing.assert_array_equal(found.masks["w"], masks["w"])
     for name, array in tensors.items():
-        assert dense[name].tobytes() == array.tobytes()
-    again = pack(dense, found, bits)
+        assert found.tensors[name].tobytes() == array.tobytes()
+    again, specs_again = pack(found.tensors, found.masks, {}, bits)
     assert {name: array.tobytes() for name, array in again.items()} == {n: a.tobytes() for n, a in entries.items()}
+    assert specs_again == specs
 
 
 @pytest.mark.parametrize("bits", [16, 32])

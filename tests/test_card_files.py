@@ -20,7 +20,7 @@ from cards_deck import tensorfile
 from cards_deck.card import card_bytes, card_from_bytes, read_card, write_card
 from cards_deck.errors import CardError
 from cards_deck.inference.fake_deck import fake_card
-from cards_deck.packing import pack, unpack
+from cards_deck.packing import pack
 
 LIGHT = settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 
@@ -39,33 +39,81 @@ def _swap(name: str, change: Callable[[Any], Any]) -> Callable[[dict[str, Any], 
     return lambda entries, metadata: entries.update({name: change(entries[name])})
 
 
-def _shapes(entries: dict[str, Any], metadata: dict[str, str]) -> None:
-    metadata["shapes"] = json.dumps({**json.loads(metadata["shapes"]), "head.weight": [1 << 20, 1 << 20]})
+Change = Callable[[dict[str, Any], dict[str, str]], None]
 
 
-def _clash(entries: dict[str, Any], metadata: dict[str, str]) -> None:
-    entries["head.weight"] = np.zeros((10, 8), np.float32)
+def _spec(**fields: Any) -> Change:
+    """Another description of the packed head."""
+
+    def change(entries: dict[str, Any], metadata: dict[str, str]) -> None:
+        packed = json.loads(metadata["packed"])
+        packed["head.weight"].update(fields)
+        metadata["packed"] = json.dumps(packed)
+
+    return change
+
+
+def _without_a_mask(entries: dict[str, Any], metadata: dict[str, str]) -> None:
+    _spec(mask={})(entries, metadata)
+    entries.pop("head.weight.mask")
+
+
+def _bitmap(change: Callable[[Any], Any]) -> Change:
+    """The head's mask as a bitmap of 10 bytes, changed."""
+
+    def changed(entries: dict[str, Any], metadata: dict[str, str]) -> None:
+        _spec(mask={"coding": "bitmap"})(entries, metadata)
+        entries["head.weight.mask"] = change(np.packbits(fake_card("card").masks["head.weight"]))
+
+    return changed
 
 
 @pytest.mark.parametrize(
     ("change", "says"),
     [
         (_set("format", "cards-deck/references"), "format"),
-        (_set("version", "2"), "version is '2': this release reads version 1"),
+        (_set("version", "3"), "version is '3': this release reads versions 1 and 2"),
         (_set("comment", "x"), "unknown fields"),
         (lambda e, m: m.pop("graph"), "missing or unknown fields"),
         (_set("record", "{}"), "exactly the fields"),
         (_set("record", "nonsense"), "record must be JSON"),
         (_set("graph", "nonsense"), "graph must be JSON"),
         (_set("name", "a/b"), "name must be"),
-        (_set("shapes", "[]"), "shapes must be an object"),
-        (_set("shapes", "{}"), "weight.values' must be float32"),
-        (_shapes, "elements, more than"),
-        (_clash, "must be float32 and not also pruned"),
-        (lambda e, m: e.pop("head.weight.mask"), "must be stored as"),
-        (_swap("head.weight.mask", lambda a: a[:-1]), "must hold 10 bytes"),
-        (_swap("stem.weight.mask", lambda a: a.astype(np.float16)), "must hold"),
-        (_swap("head.weight.values", lambda a: a[:-1]), "one for each of"),
+        (_set("packed", "[]"), "packed must be an object"),
+        (_set("packed", "{}"), "head.weight.values' must be float32"),
+        (_set("packed", '{"head.weight":7}'), "must be described by shape, kept"),
+        (_set("ranges", "7"), "ranges must be an object"),
+        (_set("ranges", '{"x1":7}'), "pairs of numbers"),
+        (_set("ranges", '{"x1":[0,1]}'), "belong to bits under 16"),
+        (_set("ranges", '{"x1":[1,0]}'), "two ordered numbers"),
+        (_set("ranges", '{"x1":["a",0]}'), "two ordered numbers"),
+        (_set("masks", "ab"), "read the whole deck"),
+        (_spec(shape=[1 << 20, 1 << 20]), "elements, more than"),
+        (_spec(shape=[1 << 14, 1 << 14]), "declares 268436248 weights, more than"),
+        (_spec(shape="big"), "has shape"),
+        (_spec(kept=81), "must keep 0 to 80"),
+        (_spec(kept="all"), "must keep 0 to 80"),
+        (_spec(kept=True), "must keep 0 to 80"),
+        (_spec(kind="float64"), "must be float16"),
+        (_spec(kind="int8"), "must be float16"),
+        (_spec(values="magic"), "has the coding 'magic'"),
+        (_spec(values=["plain"]), "has the coding"),
+        (_spec(mask={"coding": "magic"}), "coding 'magic' is unknown"),
+        (_spec(mask={"coding": ["rice"]}), "is unknown"),
+        (_spec(mask={"coding": "rice", "k": 3}), "mask is described by"),
+        (_spec(mask={"shared": "0123456789abcdef"}), "not among the deck's shared masks"),
+        (_spec(mask=None), "mask is described by"),
+        (_spec(mask={}), "does not keep all its weights"),
+        (_spec(extra=1), "must be described by shape, kept"),
+        (_without_a_mask, "does not keep all its weights"),
+        (lambda e, m: e.pop("head.weight.mask"), r"head\.weight\.mask is missing"),
+        (lambda e, m: e.pop("head.weight.values"), r"head\.weight\.values is missing"),
+        (lambda e, m: e.update({"head.weight": np.zeros((10, 8), np.float32)}), "must be float32 and not also packed"),
+        (lambda e, m: e.update({"head.weight.scale": np.ones(1, np.float32)}), "must be None"),
+        (_bitmap(lambda a: a[:-1]), "must hold 10 bytes"),
+        (_bitmap(lambda a: a.astype(np.float16)), "must be a row of bytes"),
+        (_bitmap(lambda a: ~a), "does not keep the"),
+        (_swap("head.weight.values", lambda a: a[:-1]), "kept weights"),
         (_swap("head.weight.values", lambda a: a.astype(np.float32)), "must be float16"),
         (_swap("head.weight.values", lambda a: np.full_like(a, np.inf)), "NaN or infinity"),
         (_swap("head.bias", lambda a: a.astype(np.float16)), "must be float32"),
@@ -80,17 +128,11 @@ def test_a_wrong_card_file_is_refused(change: Callable[[Any, Any], None], says: 
     assert str(path) in str(caught.value)
 
 
-def test_bits_after_the_end_of_a_mask_are_refused() -> None:
-    entries = pack({"w": np.ones(3, np.float32)}, {"w": np.ones(3, np.bool_)}, 16)
-    entries["w.mask"] = entries["w.mask"] | 1
-    with pytest.raises(ValueError, match="bits set after its end"):
-        unpack(entries, {"w": [3]}, 16)
-
-
-def test_clashing_names_are_refused() -> None:
-    tensors = {"w": np.ones(3, np.float32), "w.mask": np.ones(3, np.float32)}
+@pytest.mark.parametrize("suffix", ["mask", "values", "scale"])
+def test_clashing_names_are_refused(suffix: str) -> None:
+    tensors = {"w": np.ones(3, np.float32), f"w.{suffix}": np.ones(3, np.float32)}
     with pytest.raises(ValueError, match="clashes"):
-        pack(tensors, {"w": np.ones(3, np.bool_)}, 16)
+        pack(tensors, {"w": np.ones(3, np.bool_)}, {"w": np.ones(1, np.float32)}, 8)
 
 
 class _Bomb:

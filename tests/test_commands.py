@@ -129,7 +129,7 @@ def test_show_lists_every_card(deck: Path, capsys: pytest.CaptureFixture[str]) -
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("deck fake 1: 4 cards, images of 32 px, ")
     assert lines[1].startswith("10 classes: class_0, class_1")
-    assert lines[4].split() == [*"card id augmentation density MACs left MMACs bits bytes validation".split()]
+    assert " ".join(lines[4].split()) == "card id augmentation density MACs left MMACs bits bytes validation"
     for line, card in zip(lines[5:], read_deck(deck).cards, strict=True):
         name, identity, augmentation, density, percent, _, _, _, bits, size, validation = line.split()
         assert (name, identity, augmentation) == (card.name, card.id, card.augmentation)

@@ -69,8 +69,8 @@ def _field(field: str, value: Any) -> Callable[[dict[str, Any]], Any]:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (_field("schema_version", 2), "schema_version 2: this release reads version 1"),
-        (_field("schema_version", True), "'schema_version' must be a int"),
+        (_field("schema_version", 3), "schema_version 3: this release reads versions 1 to 2"),
+        (_field("schema_version", True), "schema_version True"),
         (lambda m: m.pop("schema_version"), "schema_version None"),
         (_field("extra", 1), "exactly the fields"),
         (lambda m: m.pop("classes"), "exactly the fields"),
@@ -90,6 +90,10 @@ def _field(field: str, value: Any) -> Callable[[dict[str, Any]], Any]:
         (_field("gate", {"unknown_quantile": 2}), "unknown_quantile"),
         (_field("measured", []), "'measured' must be a dict"),
         (_field("references", {}), "exactly file and sha256"),
+        (lambda m: m.pop("masks"), "exactly the fields"),
+        (_field("masks", {"file": "x.safetensors"}), "exactly file and sha256, or nothing"),
+        (_field("masks", {"file": "../x.safetensors", "sha256": ""}), "is not a plain"),
+        (_field("masks", {"file": "none.safetensors", "sha256": ""}), r"none\.safetensors is missing"),
         (_field("cards", []), "1 to 1000 cards"),
         (_field("cards", [7]), "exactly name, id"),
         (lambda m: m["cards"][0].pop("sha256"), "exactly name, id"),

@@ -47,7 +47,7 @@ def test_a_record_survives_json() -> None:
         ({"density": 1.5}, "density"),
         ({"density": True}, "density"),
         ({"density": float("nan")}, "density"),
-        ({"bits": 8}, "bits"),
+        ({"bits": 4}, "bits"),
         ({"seed": "1"}, "seed"),
         ({"parents": "0123"}, "parents"),
         ({"parents": (1,)}, "parents"),

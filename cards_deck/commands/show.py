@@ -6,9 +6,9 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from cards_deck.card import Card, card_bytes
+from cards_deck.card import Card
 from cards_deck.costs import card_costs
-from cards_deck.deck import Deck, read_deck, size_on_disk
+from cards_deck.deck import Deck, card_sizes, read_deck, size_on_disk
 
 HEADINGS = ("card", "id", "augmentation", "density", "MACs left", "MMACs", "bits", "bytes", "validation")
 
@@ -28,9 +28,10 @@ def table(deck: Deck) -> str:
     """The deck as text: what it is, then one line per card.
 
     Density is the share of weights kept, MACs left the share of multiply-adds that those take, MMACs their number for
-    one image in millions, bytes the file's.
+    one image in millions, bytes the card's file as this release writes it, without masks that cards share.
     """
-    rows = [HEADINGS, *(_row(card, deck) for card in deck.cards)]
+    sizes = card_sizes(deck)
+    rows = [HEADINGS, *(_row(card, deck, sizes[card.name]) for card in deck.cards)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     return "\n".join([*_summary(deck), "", *lines])
@@ -49,7 +50,7 @@ def _summary(deck: Deck) -> list[str]:
     ]
 
 
-def _row(card: Card, deck: Deck) -> tuple[str, ...]:
+def _row(card: Card, deck: Deck, size: int) -> tuple[str, ...]:
     cost = card_costs(card, deck.image_size)
     accuracy = deck.measured.get(card.id, {}).get("validation", {}).get("accuracy")
     return (
@@ -60,6 +61,6 @@ def _row(card: Card, deck: Deck) -> tuple[str, ...]:
         f"{100 * cost.flop_density:.2f} %",
         f"{cost.macs_executed / 1e6:.1f}",
         str(card.record.bits),
-        f"{len(card_bytes(card)):,}",  # equal cards give equal bytes, so this is the size of its file
+        f"{size:,}",
         "-" if accuracy is None else f"{100 * accuracy:.2f} %",
     )
