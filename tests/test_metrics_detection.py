@@ -82,6 +82,28 @@ def test_by_hand() -> None:
     assert metrics.aupr(known, unknown, "in") == pytest.approx((1 + 1 + 3 / 4) / 3)
 
 
+def test_the_interval_is_delongs() -> None:
+    """Variances of the kernel's row and column means, by loops over all pairs."""
+    rng = np.random.default_rng(5)
+    known, unknown = rng.integers(0, 9, 40).tolist(), rng.integers(3, 12, 25).tolist()
+    kernel = np.array([[(u > k) + 0.5 * (u == k) for k in known] for u in unknown])
+    variance = kernel.mean(axis=1).var(ddof=1) / 25 + kernel.mean(axis=0).var(ddof=1) / 40
+    found = metrics.auroc_interval(known, unknown)
+    assert found.value == pytest.approx(kernel.mean())
+    assert found.high == pytest.approx(min(1, kernel.mean() + 1.96 * math.sqrt(variance)), abs=1e-5)
+    assert found.low == pytest.approx(kernel.mean() - 1.96 * math.sqrt(variance), abs=1e-5)
+
+
+def test_the_interval_agrees_with_resampling() -> None:
+    rng = np.random.default_rng(6)
+    known, unknown = rng.normal(0, 1, 200), rng.normal(1, 1, 150)
+    drawn = [metrics.auroc(rng.choice(known, 200), rng.choice(unknown, 150)) for _ in range(1000)]
+    found = metrics.auroc_interval(known, unknown)
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    assert found.low == pytest.approx(low, abs=0.12 * (high - low))
+    assert found.high == pytest.approx(high, abs=0.12 * (high - low))
+
+
 def test_the_ends() -> None:
     low, high = [0.0, 0.1], [0.9, 1.0]
     assert (metrics.auroc(low, high), metrics.auroc(high, low), metrics.auroc(low, low)) == (1, 0, 0.5)
@@ -146,6 +168,7 @@ def test_knn_looks_at_directions_only() -> None:
         (lambda: metrics.auroc([], [1.0]), "scores_in"),
         (lambda: metrics.auroc([0.0], [math.nan]), "scores_out"),
         (lambda: metrics.fpr_at_tpr([0.0], [1.0], 95), "tpr"),
+        (lambda: metrics.auroc_interval([0.0], [1.0]), "2 images"),
         (lambda: metrics.aupr([0.0], [1.0], "ood"), "positive"),  # type: ignore[arg-type]
         (lambda: metrics.knn(np.ones((2, 3)), np.ones((4, 2)), 1), "agree"),
         (lambda: metrics.knn(np.ones((2, 3)), np.ones((4, 3)), 5), "k must be"),
