@@ -40,6 +40,17 @@ class Cache:
             return None
         return array if array.shape == shape else None
 
+    def check(self) -> None:
+        """Say on stderr, before the long part starts, where the cache cannot be written; it then keeps nothing."""
+        if self.folder is None:
+            return
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.folder):
+                pass
+        except OSError as error:
+            self._warn(error)
+
     def save(self, key: str, array: NDArray[np.generic]) -> None:
         """Store `array` under `key`; says once on stderr when the cache cannot be written, and goes on."""
         if self.folder is None:

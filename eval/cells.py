@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import inspect
@@ -50,6 +51,10 @@ class Cells(Protocol):
 
     def images(self, corruption: str, severity: int) -> Images:
         """uint8 [n, h, w, 3]"""
+        ...
+
+    def part(self, rows: NDArray[np.integer]) -> Cells:
+        """The same cells of the images `rows` only."""
         ...
 
     def key(self, corruption: str, severity: int) -> str:
@@ -134,6 +139,10 @@ class RegeneratedCells:
         """uint8 [n, h, w, 3], made anew at every call; InputError for an unknown corruption or severity."""
         return corruptions.corrupt(self.clean.images, corruption, severity, seed=self.seed)
 
+    def part(self, rows: NDArray[np.integer]) -> RegeneratedCells:
+        """The same cells of the images `rows` only."""
+        return RegeneratedCells(self.clean.subset(rows), self.seed)
+
     def key(self, corruption: str, severity: int) -> str:
         """Of the clean pixels, the corruption's code, the seed and the cell; makes no image."""
         made = f"{corruption}-{severity}-seed{self.seed}-{generator_fingerprint(corruption)}"
@@ -177,6 +186,10 @@ class StoredCells:
         """uint8 [n, h, w, 3]: the chosen images, read from the file's block of that severity."""
         stored = np.load(self.folder / f"{corruption}.npy", mmap_mode="r", allow_pickle=False)
         return np.ascontiguousarray(stored[(severity - 1) * (len(stored) // len(SEVERITIES)) + self.indices])
+
+    def part(self, rows: NDArray[np.integer]) -> StoredCells:
+        """The same cells of the images `rows` only."""
+        return dataclasses.replace(self, indices=self.indices[rows], labels=self.labels[rows])
 
     def key(self, corruption: str, severity: int) -> str:
         """Of the stored pixels themselves (read at every call), and the cell."""

@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Settings:
-    """What to measure and how; nothing here but `cache`, `threads` and `timing` may change without changing numbers.
+    """What to measure and how. No number depends on `cache`, `threads`, `timing` and `samples`.
 
     `name` is the data set under `root`; `validation` the number of validation images that fit temperatures and the
-    router; `samples` asks for sample images beside the JSON.
+    router; `samples` is where sample images go, None for none.
     """
 
     suite: Suite
@@ -44,7 +44,7 @@ class Settings:
     threads: int = 1
     engine: EngineKind = EngineKind.AUTO
     timing: bool = True
-    samples: bool = False
+    samples: Path | None = None
 
     def __post_init__(self) -> None:
         if self.threads < 1:
@@ -73,7 +73,9 @@ class Context:
     @functools.cached_property
     def measurer(self) -> Measurer:
         """Every card's answers, spectra and distances of a cell, through the cache."""
-        return Measurer(self.predictor, Cache(self.settings.cache), resolved(self.settings.engine))
+        cache = Cache(self.settings.cache)
+        cache.check()
+        return Measurer(self.predictor, cache, resolved(self.settings.engine))
 
     def progress(self, total: int, label: str) -> Progress:
         """A progress line on stderr over `total` images."""

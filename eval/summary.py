@@ -66,6 +66,8 @@ class CellSummary:
     cards: Bools  # [k, n]: is that card right?
     routes: Mapping[str, RouteSummary]
     gate: GateSummary
+    answers: NDArray[np.int32]  # [n] classes that the gated deck answers
+    choices: NDArray[np.int32]  # [n] augmentations that the gate finds nearest, -1 where it does not choose
     disagreement: Floats64  # [k, k]
     double_fault: Floats64  # [k, k]
     spectrum: Floats64
@@ -74,9 +76,10 @@ class CellSummary:
 def summarise(cell: CellAnswers, routes: Routes, deck: Deck) -> CellSummary:
     """Everything a report says about one labelled cell."""
     labels = labels_of(cell)
+    answers = routes.answers(cell)
     correct = is_correct(cell.logits, labels)
     found = {}
-    for name, answer in routes.answers(cell).items():
+    for name, answer in answers.items():
         right = is_correct(answer.probabilities, labels)
         served = name in routes.systems
         found[name] = RouteSummary(
@@ -93,6 +96,8 @@ def summarise(cell: CellAnswers, routes: Routes, deck: Deck) -> CellSummary:
         cards=correct,
         routes=found,
         gate=_gate(cell, len(deck.references.augmentations)),
+        answers=answers["gated"].probabilities.argmax(axis=1).astype(np.int32),
+        choices=cell.routing.choice.astype(np.int32),
         disagreement=disagreement(cell.logits.argmax(axis=2)),
         double_fault=double_fault(correct),
         spectrum=cell.spectra().mean(axis=0, dtype=np.float64),

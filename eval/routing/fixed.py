@@ -53,4 +53,4 @@ class RandomCard:
         """See `Route`; the draws follow from the seed and the cell's name."""
         k, n = cell.logits.shape[:2]
         key = int.from_bytes(hashlib.sha256(f"{self.seed}/{cell.name}".encode()).digest()[:16], "big")
-        return one_card(np.random.default_rng(key).integers(0, k, size=n), k)
+        return one_card(np.asarray(np.random.default_rng(key).integers(0, k, size=n), np.int64), k)

@@ -16,6 +16,7 @@ from eval.cells import Cells, RegeneratedCells, StoredCells, balanced_subset, ra
 from eval.context import Context
 from eval.measure import cell_job, clean_job
 from eval.results import Measured, headline_results
+from eval.samples import samples, write_samples
 from eval.studies import study_results
 from eval.suites._base import Json, register
 from eval.summary import summarise
@@ -64,6 +65,8 @@ class CorruptionSuite:
             progress=context.progress(sum(job.size for job in jobs), self.name),
         )
         measured = Measured(clean, corrupted)
+        if settings.samples is not None:
+            write_samples(samples(context.deck, test, cells, self.cells, measured), settings.samples)
         return {
             "title": self.title_for(settings.name, cells.source, cells.seed),
             "data": context.describe(test),

@@ -1,0 +1,96 @@
+"""What each command of `python -m eval` does. Reports are drawn by modules that are imported when they are needed."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from cards_deck import data
+from cards_deck.deck import read_deck
+from cards_deck.errors import DataError, InputError
+from eval.cells import balanced_subset, ranks_by_pixels
+from eval.evaluate import evaluate
+from eval.options import add_data_options, measure_parser, settings_for, with_gate
+from eval.suites import SUITES, Suite, suite_named
+
+
+def measure(arguments: Sequence[str]) -> int:
+    """Measure one deck: write the JSON of each suite, then the report of everything measured on the deck so far."""
+    from eval import report
+
+    options = measure_parser().parse_args(arguments)
+    deck, name = with_gate(read_deck(options.deck), options)
+    folder = options.out / name
+    written = []
+    for suite in _suites(options):
+        try:
+            result = evaluate(deck, settings_for(options, suite, folder), command=["python", "-m", "eval", *arguments])
+        except (DataError, InputError) as error:
+            if options.suite != "all":
+                raise
+            print(f"{suite.name} is left out: {error}", file=sys.stderr)
+            continue
+        written.append(report.write_json(result, folder / f"{suite.name}.json"))
+        print(report.summary_line(result))
+    if not written:
+        raise DataError(f"no suite could be measured with the data under {options.data}")
+    print("\n".join(f"wrote {file}" for file in (*written, *report.write_reports(folder))))
+    return 0
+
+
+def _suites(options: argparse.Namespace) -> list[Suite]:
+    if options.suite != "all":
+        return [suite_named(options.suite)]
+    if options.name is not None:
+        raise InputError("--suite all measures each suite on its own data: leave --name out, or name one suite")
+    return sorted(SUITES.values(), key=lambda suite: (suite.kind != "corruptions", suite.name))
+
+
+def write(arguments: Sequence[str]) -> int:
+    """Write the corrupted images of a suite where other tools find them: one .npy per corruption and labels.npy."""
+    from eval.layout import write_layout
+    from eval.suites.corruptions import CorruptionSuite
+
+    known = [name for name, suite in SUITES.items() if isinstance(suite, CorruptionSuite)]
+    parser = argparse.ArgumentParser(prog="python -m eval write", description="Write a suite in the public layout.")
+    parser.add_argument("--suite", default="cifar10-c", choices=sorted(known), help="default: %(default)s")
+    add_data_options(parser)
+    parser.add_argument("--image-size", type=int, help="width in pixels; needed with --name folder")
+    parser.add_argument("--out", type=Path, required=True, help="data root to write into, e.g. DIR/CIFAR-10-C/fog.npy")
+    parser.add_argument("--processes", type=int, default=1, help="default: 1")
+    options = parser.parse_args(arguments)
+    suite = SUITES[options.suite]
+    assert isinstance(suite, CorruptionSuite)
+    folder = options.out / suite.folder
+    test = data.load(options.data, name=options.name or suite.data, split="test", image_size=options.image_size)
+    part = test.subset(balanced_subset(test.labels, ranks_by_pixels(test.images, options.seed), options.subset))
+    write_layout(part.images, part.labels, folder, suite.corruptions, seed=options.seed, processes=options.processes)
+    print(f"wrote {folder}: {len(suite.cells)} cells of {len(part):,} images, regenerated with seed {options.seed}")
+    return 0
+
+
+def rerender(arguments: Sequence[str]) -> int:
+    """Render HTML and Markdown again from the JSON files in folders of reports."""
+    from eval import report
+
+    parser = argparse.ArgumentParser(prog="python -m eval report", description="Render reports from their JSON.")
+    parser.add_argument("folder", type=Path, nargs="+", help="eval/reports/<deck>")
+    for folder in parser.parse_args(arguments).folder:
+        print("\n".join(f"wrote {file}" for file in report.write_reports(folder)))
+    return 0
+
+
+def compare(arguments: Sequence[str]) -> int:
+    """Two or more measured decks side by side."""
+    from eval.report import compare as comparison
+
+    return comparison.main(arguments)
+
+
+def table(arguments: Sequence[str]) -> int:
+    """The table of all measured results."""
+    from eval import tables
+
+    return tables.main(arguments)

@@ -1,0 +1,123 @@
+"""The options of `python -m eval DECK`, and what they make of the deck and its folder of reports."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from cards_deck.deck import Deck
+from cards_deck.inference.engines import EngineKind
+from eval.context import Settings
+from eval.suites import SUITES, Suite
+
+HERE = Path(__file__).resolve().parent
+
+USAGE = """\
+python -m eval DECK --data ROOT [options]        measure a deck, write its JSON and report
+python -m eval write --data ROOT --out DIR       write a suite's images in the public layout
+python -m eval report FOLDER...                  render reports again from their JSON
+python -m eval compare FOLDER FOLDER...          several decks, or one deck under several gates, side by side
+python -m eval table [--write FILE...]           the table of all measured results
+"""
+
+
+def measure_parser() -> argparse.ArgumentParser:
+    """Options of `python -m eval DECK`."""
+    parser = argparse.ArgumentParser(
+        prog="python -m eval",
+        description="Measure a deck under corruptions and other shifts.",
+        epilog=USAGE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("deck", type=Path, help="folder of the deck, e.g. models/cifar10-starter")
+    parser.add_argument(
+        "--suite",
+        default="cifar10-c",
+        choices=[*sorted(SUITES), "all"],
+        help="default: %(default)s; all: every suite whose data are there",
+    )
+    add_data_options(parser)
+    parser.add_argument(
+        "--validation",
+        type=int,
+        default=1000,
+        help="validation images that fit temperatures and the learned router; default: %(default)s",
+    )
+    parser.add_argument("--resamples", type=int, default=10_000, help="of the bootstrap; default: %(default)s")
+    gate = parser.add_argument_group("another gate", "the same cards, from the cache; written beside the deck's own")
+    gate.add_argument("--gate", choices=("spectral", "uniform"), help="default: the deck's own")
+    gate.add_argument("--max-cards", type=int, help="cards per image at most")
+    gate.add_argument("--margin", type=float, help="relative margin below which a second augmentation's card joins")
+    parser.add_argument(
+        "--out", type=Path, default=HERE / "reports", help="folder of the reports; default: eval/reports"
+    )
+    parser.add_argument(
+        "--cache", type=Path, default=HERE / "cache", help="kept logits and spectra; default: eval/cache"
+    )
+    parser.add_argument(
+        "--engine",
+        type=EngineKind,
+        default=EngineKind.AUTO,
+        choices=list(EngineKind),
+        help="default: auto, here ONNX Runtime where it is installed, so that runs can be compared",
+    )
+    parser.add_argument("--threads", type=int, default=1, help="cells measured at the same time; default: 1")
+    parser.add_argument(
+        "--timing",
+        action=argparse.BooleanOptionalAction,
+        help="measure milliseconds per image; default: for the deck's own gate only, as it runs the cards",
+    )
+    parser.add_argument(
+        "--samples",
+        action="store_true",
+        help="also keep sample images and confident mistakes; do not publish what the data set forbids",
+    )
+    return parser
+
+
+def add_data_options(parser: argparse.ArgumentParser) -> None:
+    """Which images: --data, --name, --subset and --seed."""
+    parser.add_argument("--data", type=Path, required=True, help="data root, as cards_deck.data.load reads it")
+    parser.add_argument(
+        "--name",
+        help="data set under the root: cifar10, cifar100, folder or the name of an .npz pair; default: the suite's own",
+    )
+    parser.add_argument("--subset", type=int, help="images per cell, class-balanced; default: all. Clean is always all")
+    parser.add_argument("--seed", type=int, default=0, help="of corruptions, subset and bootstrap; default: 0")
+
+
+def settings_for(options: argparse.Namespace, suite: Suite, folder: Path) -> Settings:
+    """The settings that the parsed options of `measure_parser` mean for one suite, whose JSON goes to `folder`."""
+    return Settings(
+        suite=suite,
+        root=options.data,
+        name=options.name or suite.data,
+        subset=options.subset,
+        seed=options.seed,
+        validation=options.validation,
+        resamples=options.resamples,
+        cache=options.cache,
+        threads=options.threads,
+        engine=options.engine,
+        timing=_overrides(options) == {} if options.timing is None else options.timing,
+        samples=folder / "samples" / f"{suite.name}.npz" if options.samples else None,
+    )
+
+
+def with_gate(deck: Deck, options: argparse.Namespace) -> tuple[Deck, str]:
+    """The deck under the gate that the options ask for, and the name of its folder of reports."""
+    changed = _overrides(options)
+    if not changed:
+        return deck, deck.name
+    gate = dataclasses.replace(deck.gate, **changed)
+    parts = [gate.kind]
+    if gate.kind == "spectral":
+        parts += [f"{name.replace('_', '')}{getattr(gate, name):g}" for name in ("max_cards", "margin")]
+    return dataclasses.replace(deck, gate=gate), f"{deck.name}@{'-'.join(parts)}"
+
+
+def _overrides(options: argparse.Namespace) -> dict[str, Any]:
+    named = {"kind": options.gate, "max_cards": options.max_cards, "margin": options.margin}
+    return {name: value for name, value in named.items() if value is not None}
