@@ -105,13 +105,13 @@ def test_every_score_is_there_with_means_and_intervals(result: dict[str, Any]) -
     assert set(result["scores"]) == set(result["fsood"]) == set(TITLES) - {"knn_logits"} == set(result["titles"])
     for table in (result["scores"], result["fsood"]):
         for row in table.values():
-            assert set(row) == {"cifar100", "textures", *NOISES, "near", "far", "noise"}
-            assert row["near"]["auroc"] == row["cifar100"]["auroc"]
-            mean = sum(row[name]["auroc"] for name in NOISES) / 3
-            assert row["noise"]["auroc"] == pytest.approx(mean, abs=1e-6)
-            for found in row.values():
-                assert all(0 <= value <= 1 for value in found.values())
-            for name in NOISES:
+            means = {f"{group}{field}" for group in ("near", "far", "noise") for field in ("", "_fpr95")}
+            assert set(row) == {"cifar100", "textures", *NOISES, *means}
+            assert row["near"] == row["cifar100"]["auroc"]
+            assert row["far_fpr95"] == row["textures"]["fpr95"]
+            assert row["noise"] == pytest.approx(sum(row[name]["auroc"] for name in NOISES) / 3, abs=1e-6)
+            for name in ("cifar100", "textures", *NOISES):
+                assert all(0 <= value <= 1 for value in row[name].values())
                 assert row[name]["auroc_low"] <= row[name]["auroc"] <= row[name]["auroc_high"]
     assert result["full_spectrum"]["n"] == 20 + 15 * 20
     assert set(result["accuracy"]) == {"gated", "uniform"}
@@ -164,15 +164,11 @@ def test_scores_agree_with_a_loop(deck: Deck, root: Path) -> None:
 
 def test_a_table_has_the_means_of_groups() -> None:
     known, low, high = {"s": np.arange(10.0)}, {"s": np.arange(10.0) - 99}, {"s": np.arange(10.0) + 99}
-    row = detection_table(known, {"a": low, "b": high, "c": high}, {"a": "far", "b": "far", "c": "near"})["s"]
-    assert (row["a"]["auroc"], row["b"]["auroc"]) == (0, 1)
-    assert row["far"] == {
-        "auroc": 0.5,
-        "aupr_in": row["far"]["aupr_in"],
-        "aupr_out": row["far"]["aupr_out"],
-        "fpr95": 0.5,
-    }
-    assert row["near"]["auroc"] == 1
+    sets = {"a": low, "b": high, "c": high, "d": low}
+    row = detection_table(known, sets, {"a": "far", "b": "far", "c": "near", "d": "own"})["s"]
+    assert (row["a"]["auroc"], row["b"]["auroc"], row["d"]["auroc"]) == (0, 1, 0)
+    assert (row["far"], row["far_fpr95"], row["near"], row["near_fpr95"]) == (0.5, 0.5, 1, 0)
+    assert set(row) == {*sets, "far", "far_fpr95", "near", "near_fpr95"}
 
 
 @pytest.mark.parametrize("kind", [EngineKind.ONNX, EngineKind.TORCH])

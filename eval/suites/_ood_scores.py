@@ -14,7 +14,6 @@ from eval.suites._base import Json
 from eval.suites._ood_neighbours import NEIGHBOUR
 
 ROUTES: Mapping[str, Route] = {"gated": Gated(), "uniform": Uniform()}
-FIELDS = ("auroc", "aupr_in", "aupr_out", "fpr95")
 CONVENTION = (
     "A score is larger the stranger the image, and images from outside are the positive class, as in OpenOOD v1.5: "
     "FPR95 is the share of known images flagged by the threshold that catches 95 % of those from outside; AUPR-out has "
@@ -66,15 +65,17 @@ def detected(known: Floats, unknown: Floats) -> Json:
 def detection_table(
     known: Mapping[str, Floats], unknown: Mapping[str, Mapping[str, Floats]], groups: Mapping[str, str]
 ) -> dict[str, Json]:
-    """Score -> set -> `detected`, and the plain mean over the sets of each group.
+    """Score -> set -> `detected`; and for each group of sets its mean AUROC as "near", its mean FPR95 as "near_fpr95".
 
-    `known` score -> [n]; `unknown` set -> score -> [m]; `groups` set -> group, whose name the mean has.
+    `known` score -> [n]; `unknown` set -> score -> [m]; `groups` set -> group. Own sets have no mean.
     """
     table: dict[str, Json] = {}
     for score, values in known.items():
         row: Json = {name: detected(values, scores[score]) for name, scores in unknown.items()}
-        for group in dict.fromkeys(groups.values()):
+        means: Json = {}
+        for group in dict.fromkeys(group for group in groups.values() if group != "own"):
             members = [row[name] for name in unknown if groups[name] == group]
-            row[group] = {field: round(float(np.mean([m[field] for m in members])), 6) for field in FIELDS}
-        table[score] = row
+            means[group] = round(float(np.mean([found["auroc"] for found in members])), 6)
+            means[f"{group}_fpr95"] = round(float(np.mean([found["fpr95"] for found in members])), 6)
+        table[score] = row | means
     return table

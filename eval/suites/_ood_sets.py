@@ -71,7 +71,8 @@ def outside_sets(
         found.append(OutsideSet(name, "near" if near else "far", images, f"test split of {stored}"))
     count = min(subset or GENERATED, GENERATED)
     found += [OutsideSet(name, "noise", make(count, size, seed), what) for name, (make, what) in NOISES.items()]
-    taken = {*NOISES, *(name for name, _ in PUBLIC), "near", "far", "noise", "own"}
+    means = (f"{group}{field}" for group in ("near", "far", "noise") for field in ("", "_fpr95"))
+    taken = {*NOISES, *(name for name, _ in PUBLIC), *means}
     for name, path in own:
         if name in taken:
             raise InputError(f"an own set may not be called {name!r}, and each only once: choose another name")
