@@ -170,7 +170,8 @@ import numpy as np
 from cards_deck.corruptions import CORRUPTIONS, VALIDATION_CORRUPTIONS, corrupt
 x, y, c = np.ogrid[:32, :32, :3]
 image = ((7 * x + 5 * y * (c + 1) + x * y // 4) % 256).astype(np.uint8)[np.newaxis]
-print(*(hashlib.sha256(corrupt(image, name, 3).tobytes()).hexdigest()[:16] for name in (*CORRUPTIONS, *VALIDATION_CORRUPTIONS)))
+names = (*CORRUPTIONS, *VALIDATION_CORRUPTIONS)
+print(*(hashlib.sha256(corrupt(image, name, 3).tobytes()).hexdigest()[:16] for name in names))
 print(*sorted({"torch", "cv2", "skimage", "imagecorruptions", "numba", "pkg_resources"} & set(sys.modules)))
 """
 

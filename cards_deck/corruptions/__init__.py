@@ -68,7 +68,7 @@ CBAR_CORRUPTIONS: tuple[str, ...] = (
 NOISE = CORRUPTIONS[:3]
 SEVERITIES = (1, 2, 3, 4, 5)
 
-_CHUNK_PIXELS = 32 * PUBLISHED_SIZE**2  # images worked on at once: a few float64 copies stay in the cache
+_CHUNK_PIXELS = 64 * PUBLISHED_SIZE**2  # images worked on at once: a few float64 copies stay in the cache
 
 
 def corrupt(images: Images, name: str, severity: int, *, seed: int = 0) -> Images:
@@ -83,11 +83,18 @@ def corrupt(images: Images, name: str, severity: int, *, seed: int = 0) -> Image
         raise InputError(f"severity must be 1, 2, 3, 4 or 5, not {severity}")
     _check_images(images)
     out = np.empty_like(images, order="C")
+    _keep_freed_memory()
     step = max(1, _CHUNK_PIXELS // max(1, images.shape[1] ** 2))
     for start in range(0, len(images), step):
         chunk = np.ascontiguousarray(images[start : start + step])
         out[start : start + step] = corruption(chunk, severity, Draws(chunk, name, severity, seed))
     return out
+
+
+def _keep_freed_memory() -> None:
+    """glibc maps an array of some 100 kB anew each time, which costs more than the arithmetic on it, until a larger one
+    was freed: from then on it keeps what is smaller for the next array."""
+    np.empty(16 << 20, np.uint8)
 
 
 def _checked_integer(what: str, value: Any) -> int:

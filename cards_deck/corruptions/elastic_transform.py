@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from cards_deck.corruptions._base import REGISTRY, Draws, Floats, Images, to_uint8
 from cards_deck.corruptions._geometry import Indices, reflect_101, reflect_half
+from cards_deck.corruptions._smoothing import gaussian
 
 Float32s = npt.NDArray[np.float32]
 Border = Callable[[Indices, int], Indices]
@@ -33,16 +33,16 @@ class ElasticTransform:
         """See `Corruption`."""
         size, s = images.shape[1], severity - 1
         alpha, sigma, jitter = size * self.alpha[s], size * self.sigma[s], size * self.affine[s]
-        x = (images / 255.0).astype(np.float32)
+        planes = [(images[..., channel] / 255.0).astype(np.float32) for channel in range(3)]
         rows, columns = affine_coordinates(size, draws.uniform(-jitter, jitter, 3, 2).astype(np.float32))
-        x = _sampled(x, rows, columns, reflect_101)
+        planes = _sampled(planes, rows, columns, reflect_101)
         fields = draws.uniform(-1, 1, 2, size, size)  # across, then down
-        if alpha == 0:
-            return to_uint8(x)
-        smooth = ndimage.gaussian_filter(fields, (0, 0, sigma, sigma), mode="reflect", truncate=3)
-        across, down = np.moveaxis((smooth * alpha).astype(np.float32), 1, 0)
-        grid = np.arange(size)
-        return to_uint8(_sampled(x, grid[:, np.newaxis] + down, grid + across, reflect_half))
+        if alpha > 0:
+            fields = gaussian(fields.reshape(-1, size, size), sigma, truncate=3, mode="reflect").reshape(fields.shape)
+            across, down = np.moveaxis((fields * alpha).astype(np.float32), 1, 0)
+            grid = np.arange(size)
+            planes = _sampled(planes, grid[:, np.newaxis] + down, grid + across, reflect_half)
+        return np.stack([to_uint8(plane) for plane in planes], axis=-1)
 
 
 def affine_coordinates(size: int, jitter: Float32s) -> tuple[Floats, Floats]:
@@ -71,15 +71,20 @@ def _fixed_point(size: int, of_x: Floats, of_y: Floats, shift: Floats) -> Floats
     return np.asarray(np.floor((along + down + 16) / 32) / 32)
 
 
-def _sampled(x: Float32s, rows: Floats, columns: Floats, border: Border) -> Float32s:
-    """Linear interpolation of x [n, size, size, 3] at [n, size, size] coordinates."""
-    n, size = x.shape[:2]
-    flat, first = x.reshape(-1, 3).astype(np.float64), (np.arange(n) * size * size).reshape(-1, 1, 1)
+def _sampled(planes: list[Float32s], rows: Floats, columns: Floats, border: Border) -> list[Float32s]:
+    """Linear interpolation of planes [n, size, size] at [n, size, size] coordinates."""
+    n, size, _ = planes[0].shape
     top, left = np.floor(rows), np.floor(columns)
-    down, across = (rows - top)[..., np.newaxis], (columns - left)[..., np.newaxis]
+    down, across = rows - top, columns - left
     i, j = top.astype(np.int64), left.astype(np.int64)
+    first = (np.arange(n) * size * size).reshape(-1, 1, 1)
     i0, i1 = (first + border(k, size) * size for k in (i, i + 1))
     j0, j1 = border(j, size), border(j + 1, size)
-    upper = flat.take(i0 + j0, 0) * (1 - across) + flat.take(i0 + j1, 0) * across
-    lower = flat.take(i1 + j0, 0) * (1 - across) + flat.take(i1 + j1, 0) * across
-    return np.asarray(upper * (1 - down) + lower * down, np.float32)
+    corners = i0 + j0, i0 + j1, i1 + j0, i1 + j1
+
+    def sampled(plane: Float32s) -> Float32s:
+        a, b, c, d = (plane.astype(np.float64).take(corner) for corner in corners)
+        upper, lower = a * (1 - across) + b * across, c * (1 - across) + d * across
+        return np.asarray(upper * (1 - down) + lower * down, np.float32)
+
+    return [sampled(plane) for plane in planes]
