@@ -16,10 +16,8 @@ from cards_deck.errors import MissingExtraError
 from cards_deck.inference.engines import EngineKind
 from cards_deck.inference.fake_deck import fake_deck, fake_images
 from cards_deck.inference.predictor import Predictor
-from eval.suites import suite_named
-
-# isort: split
 from eval.context import Context, Settings
+from eval.suites import suite_named
 
 N = 12
 SUITE = dataclasses.replace(suite_named("adversarial"), radii=(0.5, 2, 9), steps=4, gate_steps=10, queries=8)
