@@ -35,7 +35,7 @@ class CircularMotionBlur:
         columns = np.moveaxis(x, 0, 2).reshape(size**2, -1)
         turned = turns(size, self.level[severity - 1] * 15 / 10) @ columns
         out = np.moveaxis(turned.reshape(size, size, len(images), 3), 2, 0)
-        return np.clip(out, 0, 255).astype(np.uint8)
+        return np.asarray(np.clip(out, 0, 255).astype(np.uint8))
 
 
 @lru_cache(maxsize=5)

@@ -42,7 +42,7 @@ class PinchAndTwirl:
         )
         up, down, left, right = (weight.take(place)[..., np.newaxis] for weight in weights)
         out = (left_upper * left + right_upper * right) * up + (left_lower * left + right_lower * right) * down
-        return np.clip(out, 0, 255).astype(np.uint8).reshape(images.shape)
+        return np.asarray(np.clip(out, 0, 255).astype(np.uint8).reshape(images.shape))
 
 
 @cache

@@ -50,4 +50,4 @@ def _enlarged(planes: Floats, factor: float) -> Floats:
 def _zoom_taps(size: int, factor: float) -> tuple[npt.NDArray[np.int64], Floats]:
     enlarged = round(size * factor)
     edge = (enlarged - size) // 2
-    return cubic_taps(np.arange(edge, edge + size) * ((size - 1) / (enlarged - 1)), size)
+    return cubic_taps(np.arange(edge, edge + size, dtype=np.float64) * ((size - 1) / (enlarged - 1)), size)
