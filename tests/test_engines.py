@@ -18,7 +18,7 @@ from cards_deck.deck import read_deck, write_deck
 from cards_deck.errors import InputError, MissingExtraError
 from cards_deck.graph import OPS, Graph, Node
 from cards_deck.inference import engines
-from cards_deck.inference.engines import EngineKind, load
+from cards_deck.inference.engines import EngineKind, load, sparse_library
 from cards_deck.inference.fake_deck import fake_card, fake_deck, fake_images
 from cards_deck.inference.predictor import Predictor
 
@@ -185,8 +185,9 @@ def test_the_fake_engine_tells_cards_and_images_apart() -> None:
     assert np.ptp(first, axis=0).min() > 0.01
 
 
-def test_auto_prefers_onnx_and_falls_back_to_torch(monkeypatch: pytest.MonkeyPatch) -> None:
-    missing = {"onnxruntime"}
+def test_auto_takes_what_is_there_and_torch_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    missing = {"onnxruntime", "openvino"}
+    monkeypatch.setattr(sparse_library, "library", lambda: None)
     real = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in missing else real(name))
     if engines.available(EngineKind.TORCH):
@@ -194,9 +195,14 @@ def test_auto_prefers_onnx_and_falls_back_to_torch(monkeypatch: pytest.MonkeyPat
         assert type(runner).__name__ == "TorchRunner"
     missing.add("torch")
     assert not engines.available(EngineKind.AUTO)
-    for kind, extra in ((EngineKind.AUTO, "train"), (EngineKind.TORCH, "train"), (EngineKind.ONNX, "serve")):
+    extras = {
+        EngineKind.AUTO: "serve", EngineKind.TORCH: "train", EngineKind.ONNX: "serve", EngineKind.OPENVINO: "openvino"
+    }  # fmt: skip
+    for kind, extra in extras.items():
         with pytest.raises(MissingExtraError, match=rf"pip install 'cards-deck\[{extra}\]'"):
             load(CARDS["residual"], kind, image_size=SIZE)
+    with pytest.raises(MissingExtraError, match="C compiler"):
+        load(CARDS["residual"], EngineKind.SPARSE, image_size=SIZE)
 
 
 def test_a_card_that_cannot_run_is_refused_before_it_is_loaded() -> None:

@@ -75,9 +75,9 @@ def test_a_card_runs_once_and_only_on_its_rows(monkeypatch: pytest.MonkeyPatch) 
             calls.append((card.name, len(images)))
             return np.zeros((len(images), 10), np.float32)
 
-        return run
+        return kind, run
 
-    monkeypatch.setattr(module, "load", load)
+    monkeypatch.setattr(module, "load_chosen", load)
     weights = Predictor(DECK).predict(IMAGES).weights
     expected = [(card.name, int(n)) for card, n in zip(DECK.cards, (weights > 0).sum(axis=0), strict=True) if n]
     assert calls == expected

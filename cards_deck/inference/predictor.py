@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from cards_deck.deck import Deck
 from cards_deck.errors import InputError
-from cards_deck.inference.engines import EngineKind, load
+from cards_deck.inference.engines import EngineKind, load_chosen
 from cards_deck.inference.gate import Gate, Routing, gate_for
 from cards_deck.spectrum import Floats, Images, check_images
 
@@ -69,7 +69,9 @@ class Predictor:
     ) -> None:
         self.deck = deck
         self.gate = gate_for(deck) if gate is None else gate
-        self._runners = [load(card, engine, image_size=deck.image_size, threads=threads) for card in deck.cards]
+        loaded = [load_chosen(card, engine, image_size=deck.image_size, threads=threads) for card in deck.cards]
+        self.engines = tuple(kind for kind, _ in loaded)  # of each card: what AUTO took
+        self._runners = [runner for _, runner in loaded]
 
     def predict(self, images: Images, *, weights: Floats | None = None) -> Prediction:
         """Answer uint8 [n, h, h, 3] of the deck's size. `weights` [k] or [n, k] replace the gate's; rows sum to 1.

@@ -1,0 +1,98 @@
+"""Compile the sparse engine's kernels into one shared library beside this file: `python build.py`.
+
+Needs a C compiler (CC, else cc, gcc or clang) and nothing else, not even the package. Without one it says so and ends
+well: everything but the sparse engine works. Does nothing where the library is of these sources already.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+FOLDER = Path(__file__).resolve().parent
+LIBRARY = "libsparse.dylib" if sys.platform == "darwin" else "libsparse.so"
+SOURCES = ("accumulate.h", "kernels.c", "network.c", "sparse.h", "vector.h")
+FLAGS = ["-std=gnu11", "-O3", "-fPIC", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast"]
+LEVELS = {
+    "plain": (4, []),  # 128-bit vectors: NEON, SSE2
+    "avx2": (8, ["-mavx2", "-mfma"]),
+    "avx512": (16, [*["-mavx512f", "-mavx512vl", "-mavx512dq", "-mavx512bw", "-mfma"], "-mprefer-vector-width=512"]),
+}
+
+
+class NoCompilerError(Exception):
+    """No C compiler was found."""
+
+
+def source_hash() -> str:
+    """Hash of the sources and flags: a library carries that of its own."""
+    digest = hashlib.sha256(repr((FLAGS, LEVELS)).encode())
+    for name in SOURCES:
+        digest.update((FOLDER / name).read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def compiler() -> list[str]:
+    """The command of the C compiler."""
+    named = shlex.split(os.environ.get("CC", ""))
+    for candidate in [named] if named else [["cc"], ["gcc"], ["clang"]]:
+        if shutil.which(candidate[0]):
+            return candidate
+    raise NoCompilerError("no C compiler was found (CC, cc, gcc, clang)")
+
+
+def compile_library(target: Path, *, machine: str = "", cc: list[str] | None = None, flags: Sequence[str] = ()) -> None:
+    """Write the library for `machine` (default: this one) to `target`, whole or not at all.
+
+    Raises NoCompilerError, or CalledProcessError with the compiler's words.
+    """
+    cc = cc or compiler()
+    x86 = (machine or platform.machine()).lower() in ("x86_64", "amd64")
+    levels = LEVELS if x86 else {"plain": LEVELS["plain"]}
+    common = [*FLAGS, *flags, *(["-DSPARSE_X86"] if x86 else []), f'-DSPARSE_SOURCE="{source_hash()}"']
+    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+        jobs = {f"{level}.o": [*extra, f"-DWIDTH={width}", f"-DTABLE=kernels_{level}", "-c", str(FOLDER / "kernels.c")]
+                for level, (width, extra) in levels.items()}  # fmt: skip
+        jobs["network.o"] = ["-c", str(FOLDER / "network.c")]
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(lambda job: _run([*cc, *common, *job[1], "-o", f"{folder}/{job[0]}"]), jobs.items()))
+        built = Path(folder, target.name)
+        _run([*cc, *flags, "-shared", "-o", str(built), *(f"{folder}/{name}" for name in jobs), "-lpthread"])
+        built.replace(target)
+
+
+def _run(command: list[str]) -> None:
+    subprocess.run(command, check=True, capture_output=True, text=True)
+
+
+def built() -> bool:
+    """Whether the library beside this file is of these sources."""
+    library = FOLDER / LIBRARY
+    return library.is_file() and source_hash().encode() in library.read_bytes()
+
+
+def main() -> int:
+    """Build if needed. Ends well without a compiler too: the engine is optional."""
+    if built():
+        return 0
+    try:
+        print("== compiling the sparse engine", flush=True)
+        compile_library(FOLDER / LIBRARY)
+    except (NoCompilerError, OSError) as error:
+        print(f"== the sparse engine is left out: {error}; ONNX Runtime runs the cards")
+    except subprocess.CalledProcessError as error:
+        print(f"== the sparse engine is left out: the compiler failed:\n{error.stderr[-2000:]}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,249 @@
+/* Runs a network on a batch, on one thread or several, with the kernels of the best instruction set of this machine. */
+#define _GNU_SOURCE
+#include "sparse.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+/* -- instruction sets ------------------------------------------------------------------------------------------------ */
+
+enum { LEVEL_PLAIN, LEVEL_AVX2, LEVEL_AVX512 };
+
+extern const Kernels kernels_plain;
+#ifdef SPARSE_X86
+extern const Kernels kernels_avx2, kernels_avx512;
+#endif
+
+const Kernels *sparse_kernels(int32_t level)
+{
+    if (level == LEVEL_PLAIN) return &kernels_plain;
+#ifdef SPARSE_X86
+    __builtin_cpu_init();
+    if (level == LEVEL_AVX2 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return &kernels_avx2;
+    if (level == LEVEL_AVX512 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl")
+        && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw")) return &kernels_avx512;
+#endif
+    return 0;
+}
+
+int64_t sparse_width(int32_t level)
+{
+    const Kernels *kernels = sparse_kernels(level);
+    return kernels ? kernels->width : 0;
+}
+
+int32_t sparse_best_level(void)
+{
+    for (int32_t level = LEVEL_AVX512; level > LEVEL_PLAIN; level--)
+        if (sparse_kernels(level)) return level;
+    return LEVEL_PLAIN;
+}
+
+#ifndef SPARSE_SOURCE
+#define SPARSE_SOURCE "unknown"
+#endif
+
+const char *sparse_source(void) { return SPARSE_SOURCE; }
+
+int64_t sparse_abi(void) { return (int64_t)(sizeof(Op) * 1000000 + sizeof(Network) * 1000 + sizeof(Run)); }
+
+/* -- threads --------------------------------------------------------------------------------------------------------- */
+
+/* A wait of some tens of microseconds is spent spinning, since the next operation of a network comes sooner than a
+ * sleeping thread wakes; after that a thread sleeps and costs nothing. */
+enum { SPINS = 4000 };
+
+static inline void relax(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+typedef struct {
+    const Network *network;
+    const uint8_t *images;
+    float *logits, *arena_image, *arena_batch, *scratch;
+    int64_t count;
+    int32_t threads;
+    atomic_llong *next;    /* task of each operation, for images that threads share */
+    atomic_int arrived;    /* at the barrier */
+    atomic_int generation; /* of the barrier */
+} Job;
+
+struct Pool {
+    int32_t threads; /* the caller's included */
+    pid_t owner;
+    pthread_mutex_t busy, mutex;
+    pthread_cond_t wake;
+    pthread_t *workers;
+    Job *job;
+    atomic_int posted; /* jobs so far */
+    atomic_int left;   /* workers still in the job */
+    int stop;
+};
+
+typedef struct {
+    Pool *pool;
+    int32_t index;
+} Start;
+
+static void barrier(Job *job)
+{
+    if (job->threads == 1) return;
+    int generation = atomic_load_explicit(&job->generation, memory_order_relaxed);
+    if (atomic_fetch_add(&job->arrived, 1) + 1 == job->threads) {
+        atomic_store(&job->arrived, 0);
+        atomic_store(&job->generation, generation + 1);
+        return;
+    }
+    for (int spins = 0; atomic_load_explicit(&job->generation, memory_order_acquire) == generation; spins++)
+        if (spins < SPINS) relax(); else sched_yield();
+}
+
+static Frame frame_of(const Job *job, int32_t thread, int64_t image, int64_t shared)
+{
+    const Network *n = job->network;
+    return (Frame){job->images + image * n->image_bytes, job->logits + image * n->classes,
+                   {job->arena_image + (shared ? 0 : thread) * n->sizes[0], job->arena_batch + image * n->sizes[1]},
+                   job->scratch + thread * n->scratch};
+}
+
+/* A thread's own images. Planes are large in the first operations, so that an image goes through them alone and stays
+ * in the cache; in the others the weights are larger, and all images go through one operation together. */
+static void run_own(Job *job, int32_t thread, int64_t first, int64_t end)
+{
+    const Network *n = job->network;
+    for (int64_t image = first; image < end; image++) {
+        Frame frame = frame_of(job, thread, image, 0);
+        for (int64_t i = 0; i < n->per_image; i++)
+            for (int64_t task = 0, all = n->kernels->tasks(n->ops + i); task < all; task++)
+                n->kernels->run(n->ops + i, &frame, task);
+    }
+    for (int64_t i = n->per_image; i < n->count; i++)
+        for (int64_t task = 0, all = n->kernels->tasks(n->ops + i); task < all; task++)
+            for (int64_t image = first; image < end; image++) {
+                Frame frame = frame_of(job, thread, image, 0);
+                n->kernels->run(n->ops + i, &frame, task);
+            }
+}
+
+/* An image that all threads work on, operation by operation. */
+static void run_shared(Job *job, int32_t thread, int64_t image, int64_t turn)
+{
+    const Network *n = job->network;
+    Frame frame = frame_of(job, thread, image, 1);
+    for (int64_t i = 0; i < n->count; i++) {
+        int64_t all = n->kernels->tasks(n->ops + i), task;
+        atomic_llong *next = job->next + turn * n->count + i;
+        while ((task = atomic_fetch_add(next, 1)) < all) n->kernels->run(n->ops + i, &frame, task);
+        barrier(job);
+    }
+}
+
+static void work(Job *job, int32_t thread)
+{
+    int64_t each = job->count / job->threads, shared = each * job->threads;
+    if (each) run_own(job, thread, thread * each, (thread + 1) * each);
+    if (shared < job->count) {
+        barrier(job); /* the first thread's arena is shared now */
+        for (int64_t image = shared; image < job->count; image++) run_shared(job, thread, image, image - shared);
+    }
+}
+
+static void *worker(void *argument)
+{
+    Start start = *(Start *)argument;
+    free(argument);
+    Pool *pool = start.pool;
+    int seen = 0;
+    for (;;) {
+        for (int spins = 0; spins < SPINS && atomic_load_explicit(&pool->posted, memory_order_acquire) == seen; spins++) relax();
+        pthread_mutex_lock(&pool->mutex);
+        while (atomic_load(&pool->posted) == seen && !pool->stop) pthread_cond_wait(&pool->wake, &pool->mutex);
+        int stop = pool->stop;
+        seen = atomic_load(&pool->posted);
+        Job *job = pool->job;
+        pthread_mutex_unlock(&pool->mutex);
+        if (stop) return 0;
+        work(job, start.index);
+        atomic_fetch_sub(&pool->left, 1);
+    }
+}
+
+Pool *sparse_pool_new(int32_t threads)
+{
+    Pool *pool = calloc(1, sizeof *pool);
+    if (!pool) return 0;
+    pthread_mutex_init(&pool->busy, 0);
+    pthread_mutex_init(&pool->mutex, 0);
+    pthread_cond_init(&pool->wake, 0);
+    pool->owner = getpid();
+    pool->workers = calloc((size_t)threads, sizeof *pool->workers);
+    pool->threads = 1;
+    for (int32_t i = 1; pool->workers && i < threads; i++) {
+        Start *start = malloc(sizeof *start);
+        if (!start) break;
+        *start = (Start){pool, i};
+        if (pthread_create(&pool->workers[i], 0, worker, start)) {
+            free(start);
+            break;
+        }
+        pool->threads = i + 1;
+    }
+    return pool;
+}
+
+void sparse_pool_free(Pool *pool)
+{
+    if (!pool || pool->owner != getpid()) return; /* threads do not survive a fork: there is nothing to end */
+    pthread_mutex_lock(&pool->mutex);
+    pool->stop = 1;
+    pthread_cond_broadcast(&pool->wake);
+    pthread_mutex_unlock(&pool->mutex);
+    for (int32_t i = 1; i < pool->threads; i++) pthread_join(pool->workers[i], 0);
+    pthread_cond_destroy(&pool->wake);
+    pthread_mutex_destroy(&pool->mutex);
+    pthread_mutex_destroy(&pool->busy);
+    free(pool->workers);
+    free(pool);
+}
+
+/* -- entry ----------------------------------------------------------------------------------------------------------- */
+
+/* `pool` may be NULL, busy with another call or from before a fork: then the caller's thread does it all. The memory is
+ * the caller's: arena_image and scratch for `threads` threads, arena_batch for `count` images. */
+void sparse_run(const Network *network, Pool *pool, const uint8_t *images, int64_t count, float *logits,
+                float *arena_image, float *arena_batch, float *scratch, int32_t threads)
+{
+    Job job = {network, images, logits, arena_image, arena_batch, scratch, count, 1, 0, 0, 0};
+    atomic_llong *next = 0;
+    if (pool && pool->threads > 1 && pool->owner == getpid() && threads >= pool->threads) {
+        next = calloc((size_t)(network->count * pool->threads), sizeof *next);
+        if (next && pthread_mutex_trylock(&pool->busy) == 0) {
+            job.threads = pool->threads;
+            job.next = next;
+        }
+    }
+    if (job.threads == 1) {
+        free(next);
+        work(&job, 0);
+        return;
+    }
+    pthread_mutex_lock(&pool->mutex);
+    pool->job = &job;
+    atomic_store(&pool->left, pool->threads - 1);
+    atomic_fetch_add(&pool->posted, 1);
+    pthread_cond_broadcast(&pool->wake);
+    pthread_mutex_unlock(&pool->mutex);
+    work(&job, 0);
+    for (int spins = 0; atomic_load_explicit(&pool->left, memory_order_acquire); spins++)
+        if (spins < SPINS) relax(); else sched_yield();
+    pthread_mutex_unlock(&pool->busy);
+    free(next);
+}

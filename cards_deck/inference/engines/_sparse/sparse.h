@@ -1,0 +1,95 @@
+/* What the Python side and the C side share: values, operations and the entry points. See sparse_plan.py.
+ *
+ * A value (an activation) is a number of planes. A plane is `lines` lines of `line` floats, a whole number of vectors;
+ * a line holds one row of pixels, or, where rows are much narrower than a vector, all rows of the plane one after the
+ * other. Lanes that are no pixel hold zero, and so do the guard lines above and below a plane that convolutions read.
+ */
+#ifndef SPARSE_H
+#define SPARSE_H
+
+#include <stdint.h>
+
+enum { OP_INPUT, OP_CONV, OP_ARRANGE, OP_POINTWISE, OP_MAX_POOL, OP_AVG_POOL, OP_GLOBAL_AVG, OP_FLATTEN, OP_LINEAR, OP_CLEAR, OP_OUTPUT };
+enum { ACT_NONE, ACT_RELU, ACT_SILU };
+
+typedef struct {
+    int64_t arena;  /* 0: of the image at work, 1: of every image of the batch */
+    int64_t offset; /* floats from the arena's start to the first plane */
+    int64_t planes;
+    int64_t plane;  /* floats from one plane to the next, guard lines included */
+    int64_t origin; /* floats from a plane's start to its first line: the guard above */
+    int64_t lines;
+    int64_t line;  /* floats */
+    int64_t pitch; /* floats from one row of pixels to the next */
+    int64_t height, width;
+} Value;
+
+/* `count` weights of each of `group` output channels for one set; the first `plus` are added where weights are signs. */
+typedef struct {
+    int32_t set, count, plus, unused;
+    int32_t slots[8]; /* which of the window's output channels */
+} Run;
+
+typedef struct {
+    int32_t kind;
+    int32_t pre, post; /* activations before and after `other` is added */
+    int32_t has_other;
+    Value in, other, out;
+    const float *scale; /* per output channel, or NULL */
+    const float *shift;
+    const int32_t *lanes; /* of one line: -1 where a lane is a pixel, 0 elsewhere; NULL: all are */
+
+    /* Convolution. A set is a group of taps whose sums are shifted alike when they are added up. */
+    int32_t sets, group;
+    int32_t window, block; /* output channels and lines that are worked on at a time */
+    int32_t wide, binary;  /* offsets have 32 bits; weights are signs */
+    int64_t outputs, guard;
+    const void *offsets;          /* of weights into the input, in vectors */
+    const float *values;          /* NULL where binary */
+    const Run *runs;              /* by window */
+    const int64_t *first_run;     /* of each window, and one more */
+    const int64_t *first_entry;
+    const int32_t *shifts;        /* of each set, floats */
+    const int32_t *masks;         /* of each set, one line */
+    const int32_t *masked;        /* whether a set needs its mask */
+
+    /* Pools and arrange: window and stride. Linear: `first_entry` by output, offsets are floats. */
+    int64_t kernel, stride, padding;
+} Op;
+
+/* One image at work on one thread. */
+typedef struct {
+    const uint8_t *image;
+    float *logits;
+    float *arenas[2];
+    float *scratch;
+} Frame;
+
+typedef struct {
+    int64_t width; /* floats in a vector */
+    int64_t (*tasks)(const Op *op);
+    void (*run)(const Op *op, const Frame *frame, int64_t task);
+} Kernels;
+
+typedef struct {
+    const Kernels *kernels;
+    const Op *ops;
+    int64_t count, per_image; /* the first `per_image` operations use arena 0 */
+    int64_t image_bytes, classes;
+    int64_t sizes[2]; /* floats of each arena per image */
+    int64_t scratch;  /* floats per thread */
+} Network;
+
+typedef struct Pool Pool;
+
+const char *sparse_source(void); /* hash of the sources: see build.py */
+int64_t sparse_abi(void);        /* sizes of the structures above */
+int64_t sparse_width(int32_t level); /* 0: this machine or this build has not that level */
+int32_t sparse_best_level(void);
+const Kernels *sparse_kernels(int32_t level);
+Pool *sparse_pool_new(int32_t threads);
+void sparse_pool_free(Pool *pool);
+void sparse_run(const Network *network, Pool *pool, const uint8_t *images, int64_t count, float *logits,
+                float *arena_image, float *arena_batch, float *scratch, int32_t threads);
+
+#endif

@@ -1,0 +1,111 @@
+"""Where pixels lie in the sparse engine's memory; see `_sparse/sparse.h` for the terms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Lanes = NDArray[np.int32]
+Tap = tuple[int, int, int, int]  # kernel row, kernel column, row and column of the input pixel that output (0, 0) reads
+WASTE = 1.25  # rows are padded to vectors where that costs less than this
+LARGEST_PACKED = 32  # vectors
+
+
+def rounded_up(number: int, multiple: int) -> int:
+    """The next multiple."""
+    return -(-number // multiple) * multiple
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a plane that holds up to `height` x `width` pixels is cut into lines.
+
+    `packed`: one line holds all rows, `pitch` floats apart. Else a line is a row.
+    """
+
+    packed: bool
+    line: int
+    pitch: int
+
+    def lines(self, height: int) -> int:
+        """Lines of a plane of `height` rows."""
+        return 1 if self.packed else height
+
+    def lanes(self, height: int, width: int) -> Lanes | None:
+        """int32 [line]: -1 where a lane is a pixel, else 0; None where all are."""
+        row, column = self.pixels()
+        inside = (column < width) & (row < height if self.packed else True)
+        return None if inside.all() else np.where(inside, -1, 0).astype(np.int32)
+
+    def pixels(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """(row, column) of each lane of a line."""
+        lane = np.arange(self.line)
+        return (lane // self.pitch, lane % self.pitch) if self.packed else (np.zeros_like(lane), lane)
+
+
+def layout_for(height: int, width: int, vector: int) -> Layout:
+    """The layout of planes of `height` x `width` for vectors of `vector` floats."""
+    line, whole = rounded_up(width, vector), rounded_up(height * width, vector)
+    if line * height > WASTE * whole and whole <= LARGEST_PACKED * vector:
+        return Layout(True, whole, width)
+    return Layout(False, line, line)
+
+
+@dataclass(frozen=True)
+class Domain:
+    """Geometry of a convolution: pixels of the (phases of the) input, of the output, and the layout of both."""
+
+    stride: int
+    padding: int
+    kernel: tuple[int, int]
+    source: tuple[int, int]
+    result: tuple[int, int]
+    layout: Layout
+
+    @classmethod
+    def of(cls, size: tuple[int, int], kernel: tuple[int, int], stride: int, padding: int, vector: int) -> Domain:
+        """For an input of `size` (height, width)."""
+        result = tuple((length + 2 * padding - k) // stride + 1 for length, k in zip(size, kernel, strict=True))
+        source = tuple(-(-length // stride) for length in size)
+        layout = layout_for(max(source[0], result[0]), max(source[1], result[1]), vector)
+        return cls(stride, padding, kernel, (source[0], source[1]), (result[0], result[1]), layout)
+
+    def split(self, tap: int) -> tuple[int, int]:
+        """A kernel row or column -> (phase, shift): it reads input pixel stride * (x + shift) + phase for output x."""
+        return (tap - self.padding) % self.stride, (tap - self.padding) // self.stride
+
+    def shifts(self, axis: int) -> list[int]:
+        """All shifts along an axis, ascending."""
+        return sorted({self.split(tap)[1] for tap in range(self.kernel[axis])})
+
+    @property
+    def guards(self) -> tuple[int, int]:
+        """Lines of zeros that the convolution reads above and below a plane."""
+        if self.layout.packed:
+            return 0, 0
+        rows = self.shifts(0)
+        return max(0, -rows[0]), max(0, self.result[0] - 1 + rows[-1] - (self.source[0] - 1))
+
+    @property
+    def first_line(self) -> int:
+        """Where offsets count from, relative to an output's own line."""
+        return 0 if self.layout.packed else min(0, self.shifts(0)[0])
+
+    def sets(self) -> list[tuple[int, int]]:
+        """(row shift, column shift) of each set of taps; rows are in the offsets unless the planes are packed."""
+        rows = self.shifts(0) if self.layout.packed else [0]
+        return [(row, column) for row in rows for column in self.shifts(1)]
+
+    def flat_shift(self, shift: tuple[int, int]) -> int:
+        """A set's shift in floats."""
+        return shift[0] * self.layout.pitch + shift[1]
+
+    def mask(self, shift: tuple[int, int]) -> Lanes:
+        """int32 [line]: -1 where a lane, shifted, is a pixel of the input."""
+        row, column = self.layout.pixels()
+        inside = (column + shift[1] >= 0) & (column + shift[1] < self.source[1])
+        if self.layout.packed:
+            inside &= (row + shift[0] >= 0) & (row + shift[0] < self.source[0])
+        return np.where(inside, -1, 0).astype(np.int32)

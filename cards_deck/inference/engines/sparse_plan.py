@@ -1,0 +1,336 @@
+"""A card as the operations of the sparse engine: layouts, encoded weights and a plan of the memory."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cards_deck.card import Card
+from cards_deck.errors import InputError
+from cards_deck.inference.engines import sparse_library as c
+from cards_deck.inference.engines.sparse_layout import Domain, Layout, layout_for, rounded_up
+from cards_deck.inference.engines.sparse_memory import assign
+from cards_deck.inference.engines.sparse_steps import ACTIVATIONS, Doubles, Step, fused_steps
+from cards_deck.inference.engines.sparse_weights import Blocking, conv_lists, signs
+from cards_deck.spectrum import Floats
+
+REGISTERS = 8  # vectors summed at a time
+NEAR = 48 << 10  # bytes of an input that a block should not exceed: L1 caches have 32 to 64 KB
+SMALL = 96 << 10  # bytes of activations below which weights are what fills the cache
+
+
+@dataclass
+class Placed:
+    """A value: its shape per image, its layout, and the C structure that grows guards and gets its place later."""
+
+    shape: tuple[int, ...]
+    layout: Layout
+    value: c.Value
+    guards: tuple[int, int] = (0, 0)
+    first: int = 0  # operation that makes it
+    last: int = 0  # operation that reads it last
+
+    def guard(self, above: int, below: int) -> None:
+        """Have at least these lines of zeros."""
+        self.guards = max(self.guards[0], above), max(self.guards[1], below)
+
+    def settle(self) -> None:
+        """Fix the sizes, once all readers are known."""
+        line, value = self.layout.line, self.value
+        value.origin = self.guards[0] * line
+        value.plane = (value.lines + sum(self.guards)) * line
+
+    @property
+    def floats(self) -> int:
+        """Memory per image, the zeros behind the last plane included."""
+        return int(self.value.planes * self.value.plane + self.value.line)
+
+
+@dataclass
+class Plan:
+    """What a call needs. `keep` holds the arrays that the operations point to."""
+
+    ops: ctypes.Array[c.Op]
+    per_image: int
+    sizes: tuple[int, int]
+    scratch: int
+    classes: int
+    keep: list[NDArray[np.generic]] = field(repr=False)
+
+
+@dataclass
+class _Draft:
+    """An operation before its values have places. `finish` fills in what depends on the settled input."""
+
+    op: c.Op
+    input: Placed | None
+    output: Placed | None
+    other: Placed | None = None
+    finish: Callable[[], None] | None = None
+
+
+class Planner:
+    """Turns one card into a Plan for vectors of `vector` floats."""
+
+    def __init__(self, card: Card, image_size: int, vector: int) -> None:
+        self.card, self.size, self.vector = card, image_size, vector
+        self.values: dict[str, Placed] = {}
+        self.arranged: dict[tuple[str, int, Layout], Placed] = {}
+        self.drafts: list[_Draft] = []
+        self.keep: list[NDArray[np.generic]] = []
+        self.scratch = 0
+
+    def plan(self) -> Plan:
+        """All operations with their memory."""
+        rules: Mapping[str, Callable[[Step], None]] = {
+            "input": self._input, "conv2d": self._conv, "pointwise": self._pointwise, "max_pool": self._pool,
+            "avg_pool": self._pool, "global_avg_pool": self._to_vector, "flatten": self._to_vector,
+            "linear": self._linear,
+        }  # fmt: skip
+        for step in fused_steps(self.card):
+            rules[step.op](step)
+        logits = self.values[self.card.graph.output]
+        self._draft("output", logits, None)
+        for placed in self._placed():
+            placed.settle()
+        for draft in self.drafts:
+            if draft.finish is not None:
+                draft.finish()
+        per_image = self._per_image()
+        sizes = assign(self._placed(), per_image)
+        for draft in self.drafts:
+            for name, used in (("in_", draft.input), ("other", draft.other), ("out", draft.output)):
+                if used is not None:
+                    _copy(used.value, getattr(draft.op, name))
+        ops = (c.Op * len(self.drafts))(*(draft.op for draft in self.drafts))
+        return Plan(ops, per_image, sizes, self.scratch, logits.shape[0], self.keep)
+
+    def _placed(self) -> list[Placed]:
+        found: dict[int, Placed] = {}
+        for draft in self.drafts:
+            if draft.output is not None:
+                found[id(draft.output)] = draft.output
+        return list(found.values())
+
+    def _per_image(self) -> int:
+        """How many operations come first in which activations are larger than the cache likes."""
+        large = (i for i, draft in enumerate(self.drafts) if draft.input and 4 * draft.input.floats > SMALL)
+        return max(large, default=-1) + 1
+
+    def _draft(self, kind: str, source: Placed | None, result: Placed | None, other: Placed | None = None) -> c.Op:
+        op = c.Op(kind=c.OPS.index(kind))
+        index = len(self.drafts)
+        if result is not None and kind != "clear":
+            result.first = result.last = index
+        for placed in (source, other, result):
+            if placed is not None:
+                placed.last = index
+        op.has_other = other is not None
+        self.drafts.append(_Draft(op, source, result, other))
+        return op
+
+    def _pointer(self, array: NDArray[np.generic] | None) -> int | None:
+        """Address of an array that the plan keeps, aligned for vectors."""
+        if array is None:
+            return None
+        space = np.empty(array.nbytes + 64, np.uint8)
+        start = -space.ctypes.data % 64
+        copy = space[start : start + array.nbytes]
+        copy[:] = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+        self.keep.append(copy)
+        return copy.ctypes.data
+
+    def _image(self, shape: tuple[int, int, int], layout: Layout | None = None, phases: int = 1) -> Placed:
+        channels, height, width = shape
+        layout = layout or layout_for(height, width, self.vector)
+        value = c.Value(
+            planes=channels * phases, lines=layout.lines(height), line=layout.line, pitch=layout.pitch, height=height,
+            width=width,
+        )  # fmt: skip
+        return Placed(shape, layout, value)
+
+    def _vector(self, length: int) -> Placed:
+        line = rounded_up(length, self.vector)
+        layout = Layout(False, line, line)
+        return Placed((length,), layout, c.Value(planes=1, lines=1, line=line, pitch=line, height=1, width=length))
+
+    def _lanes(self, placed: Placed) -> int | None:
+        if len(placed.shape) == 1:
+            return None
+        return self._pointer(placed.layout.lanes(placed.shape[1], placed.shape[2]))
+
+    def _affine(self, op: c.Op, step: Step, channels: int, scale: Doubles | Floats | None) -> None:
+        op.scale = None if scale is None else self._pointer(_full(scale, channels))
+        op.shift = self._pointer(_full(step.shift if step.shift is not None else np.zeros(1), channels))
+        op.pre, op.post = ACTIVATIONS[step.pre], ACTIVATIONS[step.post]
+
+    def _input(self, step: Step) -> None:
+        result = self._image((3, self.size, self.size))
+        op = self._draft("input", None, result)
+        self._affine(op, step, 3, step.scale)
+        self.values[step.output] = result
+
+    def _pointwise(self, step: Step) -> None:
+        source = self.values[step.input]
+        if len(source.shape) == 1 and step.scale is not None:
+            source, step.scale, step.shift = self._scaled_vector(step, source), None, None
+        result = Placed(source.shape, source.layout, _same(source.value))
+        other = None if step.other is None else self._as(step.other, result)
+        op = self._draft("pointwise", source, result, other)
+        self._affine(op, step, int(source.value.planes), step.scale)
+        op.lanes = self._lanes(result)
+        self.values[step.output] = result
+
+    def _as(self, name: str, wanted: Placed) -> Placed:
+        """A value in another's layout."""
+        found = self.values[name]
+        return found if found.layout == wanted.layout else self._arrange(name, 1, wanted.layout)
+
+    def _arrange(self, name: str, stride: int, layout: Layout) -> Placed:
+        key = name, stride, layout
+        if key not in self.arranged:
+            source = self.values[name]
+            channels, height, width = source.shape
+            shape = channels, -(-height // stride), -(-width // stride)
+            self.arranged[key] = self._image(shape, layout, stride * stride)
+            self._draft("arrange", source, self.arranged[key]).stride = stride
+        return self.arranged[key]
+
+    def _pool(self, step: Step) -> None:
+        source = self.values[step.input]
+        channels, *size = source.shape
+        kernel, stride, padding = (_whole(step, name) for name in ("kernel", "stride", "padding"))
+        height, width = ((length + 2 * padding - kernel) // stride + 1 for length in size)
+        result = self._image((channels, height, width))
+        op = self._draft(step.op, source, result)
+        op.kernel, op.stride, op.padding = kernel, stride, padding
+        self.values[step.output] = result
+
+    def _to_vector(self, step: Step) -> None:
+        source = self.values[step.input]
+        if len(source.shape) == 1:
+            self.values[step.output] = source
+            return
+        channels, height, width = source.shape
+        result = self._vector(channels if step.op == "global_avg_pool" else channels * height * width)
+        self._draft(step.op, source, result)
+        self.values[step.output] = result
+
+    def _linear(self, step: Step) -> None:
+        weight = self.card.tensors[step.params["weight"]].astype(np.float64)
+        if step.scale is not None:
+            weight *= _full(step.scale, len(weight)).astype(np.float64)[:, None]
+        self.values[step.output] = self._multiplied(self.values[step.input], weight.astype(np.float32), step)
+
+    def _scaled_vector(self, step: Step, source: Placed) -> Placed:
+        """A batch norm of a vector is a diagonal linear layer."""
+        assert step.scale is not None
+        return self._multiplied(source, np.diag(_full(step.scale, source.shape[0])), step)
+
+    def _multiplied(self, source: Placed, weight: Floats, step: Step) -> Placed:
+        result = self._vector(len(weight))
+        op = self._draft("linear", source, result)
+        rows, columns = np.nonzero(weight)
+        op.outputs = len(weight)
+        op.first_entry = self._pointer(np.searchsorted(rows, np.arange(len(weight) + 1)).astype(np.int64))
+        op.offsets = self._pointer(columns.astype(np.uint32))
+        op.values = self._pointer(weight[rows, columns])
+        op.shift = self._pointer(_full(step.shift if step.shift is not None else np.zeros(1), len(weight)))
+        return result
+
+    def _conv(self, step: Step) -> None:
+        original = self.card.tensors[step.params["weight"]]
+        stride, padding, groups = (_whole(step, name) for name in ("stride", "padding", "groups"))
+        given = self.values[step.input]
+        _, height, width = given.shape
+        domain = Domain.of((height, width), original.shape[2:], stride, padding, self.vector)
+        binary = signs(original)
+        scale = np.ones(1) if step.scale is None else step.scale
+        if binary is None:
+            folded = original * _full(scale, len(original)).astype(np.float64)[:, None, None, None]
+            weight, scale_after = folded.astype(np.float32), None
+        else:
+            weight, scale_after = np.sign(original), binary * _full(scale, len(original))
+        source = given
+        if stride > 1 or given.layout != domain.layout:
+            source = self._arrange(step.input, stride, domain.layout)
+        source.guard(*domain.guards)
+        result = self._image((len(weight), *domain.result), domain.layout)
+        other = None if step.other is None else self._as(step.other, result)
+        blocking = self._blocking(domain, int(source.value.planes))
+        if binary is not None and blocking.group > 1:
+            self._draft("clear", None, source)
+        op = self._draft("conv2d", source, result, other)
+        self._affine(op, step, len(weight), scale_after)
+        op.lanes = self._lanes(result)
+        self._describe(op, domain, blocking)
+        op.outputs, op.binary = len(weight), binary is not None
+
+        def encode() -> None:
+            plane, planes = int(source.value.plane), int(source.value.planes)
+            lists = conv_lists(weight, groups, domain, plane, planes, self.vector, blocking, binary is not None)
+            op.wide = lists.offsets.dtype == np.uint32
+            op.offsets, op.values = self._pointer(lists.offsets), self._pointer(lists.values)
+            op.runs = self._pointer(lists.runs)
+            op.first_run, op.first_entry = self._pointer(lists.first_run), self._pointer(lists.first_entry)
+
+        self.drafts[-1].finish = encode
+        self.values[step.output] = result
+
+    def _blocking(self, domain: Domain, planes: int) -> Blocking:
+        vectors = domain.layout.line // self.vector
+        if domain.layout.packed:
+            return Blocking(1, 32, max(1, REGISTERS // vectors))
+        lines = max(1, REGISTERS // vectors)
+        reach = domain.kernel[0] - 1
+        while (
+            lines > 1 and lines * vectors > REGISTERS // 2 and 4 * (lines + reach) * domain.layout.line * planes > NEAR
+        ):
+            lines //= 2
+        return Blocking(lines, 4, max(1, REGISTERS // (lines * vectors)))
+
+    def _describe(self, op: c.Op, domain: Domain, blocking: Blocking) -> None:
+        op.window, op.block, op.group = blocking.window, blocking.lines, blocking.group
+        masks = np.stack([domain.mask(shift) for shift in domain.sets()])
+        shifts = [domain.flat_shift(shift) for shift in domain.sets()]
+        op.sets = len(shifts)
+        op.shifts = self._pointer(np.array(shifts, np.int32))
+        op.masks = self._pointer(masks)
+        op.masked = self._pointer((masks == 0).any(axis=1).astype(np.int32))
+        op.guard = rounded_up(max(abs(shift) for shift in shifts), self.vector)
+        self.scratch = max(
+            self.scratch, blocking.window * op.sets * blocking.lines * domain.layout.line + 2 * op.guard + self.vector
+        )
+        op.padding = domain.first_line * domain.layout.line
+
+
+def _whole(step: Step, name: str) -> int:
+    value = step.attrs.get(name, 0)
+    assert isinstance(value, int)  # checked when the node was made
+    return value
+
+
+def _full(values: NDArray[np.floating], count: int) -> Floats:
+    return np.ascontiguousarray(np.broadcast_to(values, count), np.float32)
+
+
+def _same(value: c.Value) -> c.Value:
+    copy = c.Value()
+    _copy(value, copy)
+    return copy
+
+
+def _copy(value: c.Value, target: c.Value) -> None:
+    ctypes.memmove(ctypes.byref(target), ctypes.byref(value), ctypes.sizeof(c.Value))
+
+
+def checked(card: Card) -> None:
+    """InputError unless the engine has all of the card's operations."""
+    known = {"normalize", "conv2d", "batch_norm", "relu", "silu", "add", "max_pool", "avg_pool", "global_avg_pool",
+             "flatten", "linear"}  # fmt: skip
+    if missing := sorted({node.op for node in card.graph.nodes} - known):
+        raise InputError(f"the sparse engine has no {', '.join(missing)}: choose the onnx engine")
