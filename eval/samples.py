@@ -2,7 +2,7 @@
 
 They are for looking at on one's own machine: a data set's images do not go into a published report. The arrays are
 
-`cells` [m]: names like "fog 3"; `images` uint8 [m, s, h, h, 3]: the same s images in each; `labels` [s]; `answers` [m, s]
+`cells` [m]: names like "fog 3"; `images` uint8 [m, s, h, h, 3]: the same s of each; `labels` [s]; `answers` [m, s]
 of the gated deck; `choices` [m, s]: index of the augmentation that the gate found nearest, -1 for none;
 `mistake_images` uint8 [e, h, h, 3]; `mistake_cells` [e]: names, "clean" among them; `mistake_labels`, `mistake_answers`
 and `mistake_confidence` [e] (tempered), most confident first; `classes` and `augmentations`: names.

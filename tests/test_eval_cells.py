@@ -8,20 +8,35 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cards_deck.corruptions import CORRUPTIONS, corrupt
+from cards_deck.corruptions import CBAR_CORRUPTIONS, CORRUPTIONS, corrupt, fog
 from cards_deck.data import Dataset
 from cards_deck.errors import DataError, InputError
 from cards_deck.inference.fake_deck import fake_images
 from eval.cache import Cache
-from eval.cells import OfficialCells, RegeneratedCells, balanced_subset, ranks_by_index, ranks_by_pixels
-from eval.suites import SUITES, suite_named
+from eval.cells import (
+    RegeneratedCells,
+    StoredCells,
+    _sources,
+    balanced_subset,
+    generator_fingerprint,
+    ranks_by_index,
+    ranks_by_pixels,
+)
+from eval.suites import SUITES, register, suite_named
+from eval.suites.corruptions import CorruptionSuite
 
-SUITE = dataclasses.replace(SUITES["cifar10-c"], corruptions=("gaussian_noise", "fog"))
+PLAIN = SUITES["cifar10-c"]
+assert isinstance(PLAIN, CorruptionSuite)
+SUITE = dataclasses.replace(PLAIN, corruptions=("gaussian_noise", "fog"))
+NAMES = SUITE.corruptions
 
 
 def _dataset(n: int = 30, classes: int = 3) -> Dataset:
     names = tuple(f"class_{i}" for i in range(classes))
     return Dataset(fake_images(n), np.arange(n) % classes, names, "cifar10", "test")
+
+
+CLEAN = _dataset(12)
 
 
 def test_a_subset_is_balanced_seeded_and_nested() -> None:
@@ -56,17 +71,37 @@ def test_the_subset_follows_the_pixels_and_not_the_order_on_disk() -> None:
 
 
 def test_regenerated_cells_are_the_library_s_corruptions() -> None:
-    cells = RegeneratedCells(_dataset(), seed=3, fingerprint="f")
+    cells = RegeneratedCells(_dataset(), seed=3)
     assert np.array_equal(cells.images("fog", 4), corrupt(_dataset().images, "fog", 4, seed=3))
     keys = {
         cells.key("fog", 4),
         cells.key("fog", 5),
         cells.key("frost", 4),
         dataclasses.replace(cells, seed=4).key("fog", 4),
-        dataclasses.replace(cells, fingerprint="g").key("fog", 4),
         dataclasses.replace(cells, clean=_dataset(27)).key("fog", 4),
     }
-    assert len(keys) == 6
+    assert len(keys) == 5
+
+
+def test_a_key_makes_no_image_and_follows_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("eval.cells.corruptions.corrupt", None)
+    before = RegeneratedCells(_dataset(), 0).key("fog", 1)
+    sources = {path.name for path in _sources(Path(fog.__file__), set())}
+    assert {"fog.py", "_base.py"} <= sources
+    assert "frost.py" not in sources
+    monkeypatch.setattr("eval.cells.scipy.__version__", "0")
+    generator_fingerprint.cache_clear()
+    assert RegeneratedCells(_dataset(), 0).key("fog", 1) != before
+    monkeypatch.undo()
+    generator_fingerprint.cache_clear()
+
+
+def test_a_part_of_a_cell_holds_the_same_images(official: Path) -> None:
+    rows = np.array([7, 2])
+    for cells in (RegeneratedCells(_dataset(12), 0), StoredCells.open(official, NAMES, CLEAN, subset=None, seed=0)):
+        part = cells.part(rows)
+        assert np.array_equal(part.images("fog", 2), cells.images("fog", 2)[rows])
+        assert np.array_equal(part.labels, cells.labels[rows])
 
 
 @pytest.fixture
@@ -79,7 +114,7 @@ def official(tmp_path: Path) -> Path:
 
 
 def test_official_cells_are_read_from_the_public_layout(official: Path) -> None:
-    cells = OfficialCells.open(official, SUITE.corruptions, classes=3, subset=6, seed=0)
+    cells = StoredCells.open(official, NAMES, CLEAN, subset=6, seed=0)
     stored = np.load(official / "fog.npy")
     assert np.bincount(cells.labels).tolist() == [2, 2, 2]
     assert np.array_equal(cells.images("fog", 2), stored[12:24][cells.indices])
@@ -88,6 +123,14 @@ def test_official_cells_are_read_from_the_public_layout(official: Path) -> None:
     stored[12 + cells.indices[0]] ^= 1
     np.save(official / "fog.npy", stored)
     assert cells.key("fog", 2) != before
+
+
+def test_stored_and_regenerated_cells_have_the_same_subset(official: Path) -> None:
+    stored = StoredCells.open(official, NAMES, CLEAN, subset=6, seed=3)
+    chosen = balanced_subset(CLEAN.labels, ranks_by_pixels(CLEAN.images, 3), 6)
+    assert stored.indices.tolist() == chosen.tolist()
+    fewer = StoredCells.open(official, NAMES, _dataset(9), subset=6, seed=3)
+    assert fewer.indices.tolist() == balanced_subset(CLEAN.labels, ranks_by_index(12, 3), 6).tolist()
 
 
 def _break_labels(folder: Path, labels: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> None:
@@ -101,6 +144,10 @@ def _break_labels(folder: Path, labels: np.ndarray[tuple[int, ...], np.dtype[np.
         (lambda d: (d / "labels.npy").unlink(), "labels.npy is missing"),
         (lambda d: np.save(d / "fog.npy", np.zeros((59, 32, 32, 3), np.uint8)), r"fog.npy must be uint8 \[60"),
         (lambda d: np.save(d / "fog.npy", np.zeros((60, 32, 32, 3), np.float32)), "got float32"),
+        (
+            lambda d: np.save(d / "fog.npy", np.zeros((60, 16, 16, 3), np.uint8)),
+            r"3\], got uint8 \[60, 16",
+        ),
         (lambda d: (d / "fog.npy").write_bytes(b"\x93NUMPY"), "fog.npy cannot be read"),
         (lambda d: _break_labels(d, np.full(60, 3)), "labels 0 to 2, got 3 to 3"),
         (lambda d: _break_labels(d, np.arange(61)), "must hold integer labels"),
@@ -111,11 +158,12 @@ def test_broken_official_files_are_named(official: Path, fault: object, says: st
     assert callable(fault)
     fault(official)
     with pytest.raises(DataError, match=says):
-        OfficialCells.open(official, SUITE.corruptions, classes=3, subset=None, seed=0)
+        StoredCells.open(official, NAMES, CLEAN, subset=None, seed=0)
 
 
 def test_only_official_files_of_the_suite_s_own_data_carry_its_plain_name() -> None:
     suite = suite_named("cifar10-c")
+    assert isinstance(suite, CorruptionSuite)
     assert suite.corruptions == CORRUPTIONS
     assert len(suite.cells) == 75
     assert suite.title_for("cifar10", "official", 0) == "CIFAR-10-C"
@@ -123,6 +171,16 @@ def test_only_official_files_of_the_suite_s_own_data_carry_its_plain_name() -> N
     assert suite.title_for("folder", "regenerated", 7) == "CIFAR-10-C corruptions on folder (regenerated, seed 7)"
     with pytest.raises(InputError, match="cifar10-c"):
         suite_named("cifar11-c")
+
+
+def test_the_suites_of_corruptions_are_registered_once() -> None:
+    cbar = SUITES["cifar10-c-bar"]
+    assert isinstance(cbar, CorruptionSuite)
+    assert (cbar.corruptions, len(cbar.cells)) == (CBAR_CORRUPTIONS, 50)
+    assert set(cbar.noise) < set(CBAR_CORRUPTIONS)
+    assert SUITES["cifar100-c"].data == "cifar100"
+    with pytest.raises(InputError, match="there already"):
+        register(cbar)
 
 
 def test_a_cache_gives_back_what_was_saved(tmp_path: Path) -> None:

@@ -1,0 +1,193 @@
+"""What is kept between runs: nothing is measured twice, nothing is lost, and no number depends on it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from eval_tiny import (
+    PART,
+    SUITE,
+    TEST,
+    VALIDATION,
+    VALIDATION_CELLS,
+    measured_part,
+    tiny_deck,
+    tiny_settings,
+    write_root,
+)
+
+from cards_deck.deck import Deck, GateConfig
+from cards_deck.errors import DeckError
+from cards_deck.inference.predictor import Predictor
+from eval.cache import Cache
+from eval.context import Context, Settings
+from eval.evaluate import evaluate
+from eval.measure import CellAnswers, Job, clean_job
+from eval.progress import Progress
+
+
+@pytest.fixture(scope="module")
+def deck() -> Deck:
+    return tiny_deck()
+
+
+@pytest.fixture(scope="module")
+def root(deck: Deck, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_root(deck, tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture
+def settings(root: Path, tmp_path: Path) -> Settings:
+    return tiny_settings(root, tmp_path / "cache")
+
+
+@pytest.fixture(scope="module")
+def whole(deck: Deck, root: Path) -> dict[str, Any]:
+    """A run that keeps nothing."""
+    return evaluate(deck, tiny_settings(root, None))
+
+
+@pytest.fixture
+def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The number of images of every forward pass of a card, in order."""
+    made: list[int] = []
+    run = Predictor._run
+
+    def counted(self: Predictor, card: int, images: Any) -> Any:
+        made.append(len(images))
+        return run(self, card, images)
+
+    monkeypatch.setattr(Predictor, "_run", counted)
+    return made
+
+
+def _same(first: dict[str, Any], second: dict[str, Any]) -> bool:
+    return json.dumps(measured_part(first)) == json.dumps(measured_part(second))
+
+
+def test_a_second_run_makes_no_pass_and_no_image_and_the_same_bytes(
+    deck: Deck, settings: Settings, whole: dict[str, Any], passes: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = evaluate(deck, settings)
+    assert sum(passes) == len(deck.cards) * (TEST + len(SUITE.cells) * PART + VALIDATION_CELLS * VALIDATION)
+    passes.clear()
+    monkeypatch.setattr("eval.cells.corruptions.corrupt", None)
+    monkeypatch.setattr("eval.measure.log_amplitude", None)
+    second = evaluate(deck, dataclasses.replace(settings, threads=3))
+    assert passes == []
+    assert _same(first, second)
+    assert _same(first, whole)
+
+
+def test_another_gate_needs_no_pass_and_no_image(
+    deck: Deck, settings: Settings, passes: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluate(deck, settings)
+    passes.clear()
+    monkeypatch.setattr("eval.cells.corruptions.corrupt", None)
+    results = [
+        evaluate(dataclasses.replace(deck, gate=gate), settings)
+        for gate in (GateConfig(kind="uniform"), GateConfig(max_cards=1), GateConfig(max_cards=4, margin=0.9))
+    ]
+    assert passes == []
+    assert len({json.dumps(result["cells"]["routes"]["gated"]) for result in results}) == 3
+    assert [result["routes"]["gated"]["cards_per_image"] for result in results[:2]] == [4, 1]
+    assert all(result["cells"]["cards"] == results[0]["cells"]["cards"] for result in results)
+
+
+def test_other_references_are_measured_from_the_kept_spectra(
+    deck: Deck, settings: Settings, passes: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = evaluate(deck, settings)
+    passes.clear()
+    monkeypatch.setattr("eval.cells.corruptions.corrupt", None)
+    swapped = np.ascontiguousarray(deck.references.log_amplitude[::-1])
+    moved = dataclasses.replace(deck.references, log_amplitude=swapped)
+    second = evaluate(dataclasses.replace(deck, references=moved), settings)
+    assert passes == []
+    shares = [result["gate_choices"]["choices"]["augmix"]["clean"]["share"] for result in (first, second)]
+    assert shares[0] == pytest.approx(1 - shares[1])
+
+
+def test_a_killed_run_goes_on_where_it_stopped(
+    deck: Deck, settings: Settings, whole: dict[str, Any], monkeypatch: pytest.MonkeyPatch, passes: list[int]
+) -> None:
+    evaluate(deck, dataclasses.replace(settings, cache=None))
+    total, run = len(passes), Predictor._run
+    passes.clear()
+
+    def killed(self: Predictor, card: int, images: Any) -> Any:
+        if len(passes) == 90:
+            raise KeyboardInterrupt
+        return run(self, card, images)
+
+    monkeypatch.setattr(Predictor, "_run", killed)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(deck, settings)
+    passes.clear()
+    monkeypatch.setattr(Predictor, "_run", run)
+    assert _same(evaluate(deck, settings), whole)
+    assert len(passes) == total - 90
+
+
+def test_two_runs_on_one_cache_at_once(deck: Deck, settings: Settings, whole: dict[str, Any]) -> None:
+    found: list[dict[str, Any]] = []
+    threads = [threading.Thread(target=lambda: found.append(evaluate(deck, settings))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    assert len(found) == 2
+    assert all(_same(result, whole) for result in found)
+    assert settings.cache is not None
+    assert not list(settings.cache.rglob("*.part"))
+
+
+def test_an_unwritable_cache_is_said_before_the_long_part_and_costs_nothing_else(
+    deck: Deck, settings: Settings, whole: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    result = evaluate(deck, dataclasses.replace(settings, cache=tmp_path / "file"))
+    assert _same(result, whole)
+    said = capsys.readouterr().err
+    assert said.count("cannot be written") == 1
+    assert said.index("cannot be written") < said.index("validation")
+
+
+def test_answers_come_in_order_and_few_are_made_ahead(deck: Deck, settings: Settings) -> None:
+    measurer, data = Context(deck, settings).measurer, Context(deck, settings).dataset()
+    made: list[str] = []
+
+    def job(place: int) -> Job:
+        def images() -> Any:
+            made.append(f"cell {place}")
+            return data.images[:4]
+
+        return Job(f"cell {place}", images, None, lambda: f"x/{place}", count=4)
+
+    answers = measurer.run([job(place) for place in range(20)], threads=2, progress=Progress(80, "t"))
+    first = next(answers)
+    assert isinstance(first, CellAnswers)
+    assert first.name == "cell 0"
+    assert len(made) <= 5
+    assert [cell.name for cell in answers] == [f"cell {place}" for place in range(1, 20)]
+
+
+def test_an_answer_that_is_not_finite_is_refused_with_the_card_s_name(
+    deck: Deck, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: Predictor, images: Any, card: int) -> Any:
+        return np.full((len(images), len(deck.classes)), np.nan if card == 2 else 0, np.float32)
+
+    monkeypatch.setattr(Predictor, "card_logits", broken)
+    context = Context(deck, settings)
+    job = clean_job(context.dataset())
+    with pytest.raises(DeckError, match=deck.cards[2].name):
+        list(context.measurer.run([job], threads=1, progress=context.progress(TEST, "t")))
+    assert Cache(settings.cache).load(f"{job.key()}/{context.measurer.card_keys[2]}", (TEST, 4)) is None
