@@ -15,13 +15,20 @@ ROUTE_LABELS = {
     "gated": "Deck, gated",
     "uniform": "Deck, plain average",
     "best_card": "Best single card",
+    "random_card": "A card at random",
+    "confidence": "Most confident card",
+    "router": "Learned router",
     "cell_oracle": "Best card of each cell",
     "oracle": "Any card right",
 }
-DIFFERENCE_LABELS = {
-    "gated_minus_best_card": "Gated − best single card",
-    "gated_minus_uniform": "Gated − plain average",
-    "gated_minus_hindsight_card": "Gated − best card in hindsight",
+BOUNDS = ("cell_oracle", "oracle")
+AGAINST = {
+    "best_card": "best single card",
+    "uniform": "plain average",
+    "random_card": "card at random",
+    "confidence": "most confident card",
+    "router": "learned router",
+    "hindsight_card": "best card in hindsight",
 }
 
 Interval = Mapping[str, float]
@@ -58,3 +65,12 @@ def verdict(difference: Interval) -> str:
 def words(name: str) -> str:
     """A registered name as words: "gaussian_noise" -> "gaussian noise"."""
     return name.replace("_", " ")
+
+
+def short(count: float) -> str:
+    """A count in three digits: 2_338_162 -> "2.34 M", 845_597_184 -> "846 M"."""
+    for unit, size in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if count >= 0.9995 * size:
+            digits = f"{count / size:.3g}"
+            return f"{float(digits):g} {unit}"
+    return f"{count:.3g}"
