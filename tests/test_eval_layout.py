@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -141,12 +142,14 @@ def test_a_killed_run_leaves_whole_files_and_no_process(tmp_path: Path) -> None:
     script, folder = tmp_path / "forever.py", tmp_path / "out"
     script.write_text(_FOREVER)
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen([sys.executable, str(script), str(folder)], env=environment, cwd=ROOT) as run:
+    command = [sys.executable, str(script), str(folder)]
+    with subprocess.Popen(command, env=environment, cwd=ROOT, start_new_session=True) as run:
         deadline = time.monotonic() + 60
         while not (folder / "contrast.npy").exists() and time.monotonic() < deadline and run.poll() is None:
             time.sleep(0.005)
         with pytest.raises(DataError, match="being written by another run"):
             write(folder)
+        assert len(_running(run.pid)) >= 3
         run.send_signal(signal.SIGKILL)
     found = read_manifest(folder)
     assert found is not None
@@ -154,20 +157,19 @@ def test_a_killed_run_leaves_whole_files_and_no_process(tmp_path: Path) -> None:
         if (folder / name).exists():
             assert disk.sha256(folder / name) == found["files"][name]["sha256"]
     assert {path.name for path in folder.glob("*.npy")} <= {"contrast.npy", "fog.npy", "snow.npy", "labels.npy"}
-    while time.monotonic() < deadline and _workers_of(folder):
+    while time.monotonic() < deadline and _running(run.pid):
         time.sleep(0.05)
-    assert not _workers_of(folder)
+    assert not _running(run.pid)
 
 
-def _workers_of(folder: Path) -> list[str]:
-    """Processes that hold files of the folder open or mapped."""
-    maps = []
-    for path in Path("/proc").glob("[0-9]*/maps"):
-        try:
-            maps.append(path.read_text())
-        except OSError:
-            continue
-    return [text for text in maps if str(folder) in text]
+def _running(group: int) -> list[str]:
+    """The live processes of a process group."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, _, member_of = path.read_text().rpartition(")")[2].split()[:3]
+            found += [str(path)] if int(member_of) == group and state not in "ZX" else []
+    return found
 
 
 @pytest.mark.parametrize("name", ["fog.npy", "labels.npy"])
