@@ -10,12 +10,10 @@ A new corruption is a new file here with a registered frozen dataclass.
 
 from __future__ import annotations
 
-import operator
-from typing import Any
-
 import numpy as np
 
 from cards_deck.corruptions._base import PUBLISHED_SIZE, REGISTRY, Corruption, Draws, Images
+from cards_deck.corruptions._checks import check_images, checked_integer
 from cards_deck.corruptions._textures import frost_source
 from cards_deck.errors import InputError
 from cards_deck.registry import discover
@@ -78,10 +76,10 @@ def corrupt(images: Images, name: str, severity: int, *, seed: int = 0) -> Image
     Returns a new uint8 array of the same shape. Raises InputError for anything else.
     """
     corruption = REGISTRY.build(name)
-    severity, seed = _checked_integer("severity", severity), _checked_integer("seed", seed)
+    severity, seed = checked_integer("severity", severity), checked_integer("seed", seed)
     if severity not in SEVERITIES:
         raise InputError(f"severity must be 1, 2, 3, 4 or 5, not {severity}")
-    _check_images(images)
+    check_images(images)
     out = np.empty_like(images, order="C")
     _keep_freed_memory()
     step = max(1, _CHUNK_PIXELS // max(1, images.shape[1] ** 2))
@@ -95,22 +93,3 @@ def _keep_freed_memory() -> None:
     """glibc maps an array of some 100 kB anew each time, which costs more than the arithmetic on it, until a larger one
     was freed: from then on it keeps what is smaller for the next array."""
     np.empty(16 << 20, np.uint8)
-
-
-def _checked_integer(what: str, value: Any) -> int:
-    if isinstance(value, bool | np.bool_):
-        raise InputError(f"{what} must be an integer, not {value!r}")
-    try:
-        return operator.index(value)
-    except TypeError:
-        raise InputError(f"{what} must be an integer, not {value!r}") from None
-
-
-def _check_images(images: Any) -> None:
-    if not isinstance(images, np.ndarray) or images.dtype != np.uint8:
-        came = f"an array of {images.dtype}" if isinstance(images, np.ndarray) else type(images).__qualname__
-        raise InputError(f"images must be a numpy array of uint8, not {came}: scale floats by 255 and convert them")
-    if images.ndim != 4 or images.shape[3] != 3 or images.shape[1] != images.shape[2]:
-        raise InputError(f"images must be square RGB, [n, size, size, 3], not {list(images.shape)}")
-    if images.shape[1] < PUBLISHED_SIZE:
-        raise InputError(f"images must be at least {PUBLISHED_SIZE} pixels wide, not {images.shape[1]}: resize them")
