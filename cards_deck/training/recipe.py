@@ -18,9 +18,12 @@ from cards_deck.registry import describe
 from cards_deck.training.augmentations import Augmentation
 from cards_deck.training.augmentations.augmix import AugMix
 from cards_deck.training.checkpoint import Checkpoints
+from cards_deck.training.export import export_graph
 from cards_deck.training.networks import Network, Normalize, memory_format
 from cards_deck.training.networks.resnet import ResNet
 from cards_deck.training.progress import Progress
+from cards_deck.training.quantizers import Quantizer
+from cards_deck.training.quantizers.straight_through import KeepQuantized
 from cards_deck.training.schedule import Schedule
 from cards_deck.training.task import Task
 from cards_deck.training.tickets import Ticket, TicketMethod
@@ -89,12 +92,20 @@ class Workbench:
         generator = torch.Generator().manual_seed(recipe.seed)
         return recipe.method.find(network, self._task(recipe, ()), generator)
 
-    def fine_tune(self, recipe: Recipe, parent: Ticket, parent_id: str) -> Ticket:
-        """Train `parent` further with its masks fixed, by `recipe`'s schedule, augmentation and seed."""
+    def fine_tune(self, recipe: Recipe, parent: Ticket, parent_id: str, quantizer: Quantizer | None = None) -> Ticket:
+        """Train `parent` further with its masks fixed, by `recipe`'s schedule, augmentation and seed.
+
+        With a `quantizer`, its weights stay on the quantizer's grid (see `quantizers.straight_through`).
+        """
         network = self.build(recipe)
         network.load_state_dict(dict(parent.state))
-        hook = KeepMasked(network, dict(parent.masks))
-        trained = self._task(recipe, (parent_id,)).train(network, hooks=lambda optimizer: [hook], stage="fine-tune")
+        masks = dict(parent.masks)
+        hook, origin = KeepMasked(network, masks), [parent_id]
+        if quantizer is not None:
+            covered = quantizer.covers(export_graph(network).weight_names)
+            hook = KeepQuantized(network, masks, quantizer, covered)
+            origin.append(json.dumps(describe(quantizer)))
+        trained = self._task(recipe, origin).train(network, hooks=lambda optimizer: [hook], stage="fine-tune")
         return Ticket.of(trained, hook.masks)
 
     def build(self, recipe: Recipe) -> nn.Module:

@@ -13,9 +13,9 @@ from cards_deck.checks import NAME_RULE, is_name
 from cards_deck.data import Dataset, load, split_train_validation
 from cards_deck.deck import Deck, write_deck
 from cards_deck.errors import InputError
-from cards_deck.record import BITS
 from cards_deck.training.cards import make_card, ticket_of
 from cards_deck.training.decks import make_deck
+from cards_deck.training.quantizers import Quantizer
 from cards_deck.training.recipe import Recipe, Workbench
 
 SUFFIX = ".card.safetensors"
@@ -75,9 +75,9 @@ def train_card(
         bits: width of a stored value, 16 or 32.
         quiet: show no progress.
     """
-    name = _checked_name(name or folder.name)
-    if bits not in BITS:
-        raise InputError(f"`bits` must be one of {', '.join(map(str, BITS))}, got {bits!r}")
+    name = checked_name(name or folder.name)
+    if bits not in (16, 32):
+        raise InputError(f"`bits` must be 16 or 32, got {bits!r}: fewer are what `quantize_card` is for")
     bench = Workbench(train, validation, choose_device(device), folder, quiet)
     tickets = bench.find_tickets(recipe)
     names = [name] if len(tickets) == 1 else [f"{name}-{index}" for index in range(1, len(tickets) + 1)]
@@ -103,7 +103,30 @@ def fine_tune_card(
     quiet: bool = False,
 ) -> Card:
     """Train `parent` further with its mask fixed, by `recipe`'s schedule, augmentation and seed; see `train_card`."""
-    name = _checked_name(name or folder.name)
+    card = fine_tuned(
+        recipe, parent, train, validation, folder,
+        name=checked_name(name or folder.name), device=device, quiet=quiet, bits=parent.record.bits,
+    )  # fmt: skip
+    write_card(card, folder / f"{card.name}{SUFFIX}")
+    return card
+
+
+def fine_tuned(
+    recipe: Recipe,
+    parent: Card,
+    train: Dataset,
+    validation: Dataset,
+    folder: Path,
+    *,
+    name: str,
+    device: str,
+    quiet: bool,
+    bits: int,
+    quantizer: Quantizer | None = None,
+) -> Card:
+    """What `fine_tune_card` writes, not yet written, in float values of `bits`, on the grid of `quantizer` if given."""
+    if parent.record.bits < 16:
+        raise InputError(f"card {parent.name!r} has {parent.record.bits} bits: train the card it came from instead")
     bench = Workbench(train, validation, choose_device(device), folder, quiet)
     network = bench.build(recipe).cpu()
     described = recipe.describe()
@@ -112,17 +135,12 @@ def fine_tune_card(
             f"card {parent.name!r} is a {parent.record.network}, the recipe builds a {described['network']}: "
             "fine-tuning keeps the parent's architecture"
         )
-    ticket = bench.fine_tune(recipe, ticket_of(parent, network), parent.id)
+    ticket = bench.fine_tune(recipe, ticket_of(parent, network), parent.id, quantizer)
     method = {"name": "fine_tune", "found_by": parent.record.method}
-    card = make_card(
-        name, recipe, network, ticket, train,
-        bits=parent.record.bits, method=method, parents=(parent.id,),
-    )  # fmt: skip
-    write_card(card, folder / f"{card.name}{SUFFIX}")
-    return card
+    return make_card(name, recipe, network, ticket, train, bits=bits, method=method, parents=(parent.id,))
 
 
-def _checked_name(name: str) -> str:
+def checked_name(name: str) -> str:
     """The name, or InputError: better now than when hours of training are to be written under it."""
     if not is_name(name):
         raise InputError(f"a card's name must be {NAME_RULE}, got {name!r}: choose another `name` or folder")

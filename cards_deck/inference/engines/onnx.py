@@ -16,6 +16,7 @@ from cards_deck.card import Card
 from cards_deck.graph import Node
 from cards_deck.spectrum import Floats, Images
 
+Doubles = npt.NDArray[np.float64]
 OPSET, IR_VERSION = 17, 8
 INPUT, OUTPUT = "images", "logits"
 
@@ -56,8 +57,13 @@ def load(card: Card, *, image_size: int, threads: int) -> OnnxRunner:
 
 
 def build_model(card: Card, image_size: int) -> ModelProto:
-    """ONNX model of a card: uint8 [n, h, h, 3] in, logits out, batch norms that follow a convolution folded into it."""
-    nodes, constants = _Builder(card).built()
+    """ONNX model of a card: uint8 [n, h, h, 3] in, logits out, batch norms that follow a convolution folded into it.
+
+    A card with ranges of activations computes in 8 bits, see `qdq`; any other in float32.
+    """
+    from cards_deck.inference.engines.qdq import QuantizedBuilder
+
+    nodes, constants = (QuantizedBuilder if card.ranges else Builder)(card).built()
     graph = helper.make_graph(
         nodes,
         card.name,
@@ -68,7 +74,7 @@ def build_model(card: Card, image_size: int) -> ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
 
 
-class _Builder:
+class Builder:
     """Collects ONNX nodes and initializers. Values are called "v/<name>", so that no card's names can clash."""
 
     def __init__(self, card: Card) -> None:
@@ -97,9 +103,13 @@ class _Builder:
         self._add("Transpose", ["front/float"], "front/planes", perm=[0, 3, 1, 2])
         self._add("Mul", ["front/planes", self._constant("front/scale", np.float32(1 / 255))], f"v/{graph.input}")
         for node in graph.nodes:
-            self._rules[node.op](node, [f"v/{name}" for name in node.inputs], f"v/{node.output}")
+            self._rules[node.op](node, [self._read(name, node) for name in node.inputs], f"v/{node.output}")
         self._add("Identity", [f"v/{graph.output}"], OUTPUT)
         return self.nodes, self.constants
+
+    def _read(self, name: str, node: Node) -> str:
+        """What `node` reads where the card's graph says `name`."""
+        return f"v/{name}"
 
     def _add(self, op: str, inputs: list[str], output: str, **attributes: Any) -> None:
         self.nodes.append(helper.make_node(op, inputs, [output], name=output, **attributes))
@@ -117,7 +127,15 @@ class _Builder:
         self._add("Div", [f"{output}/centred", self._constant(f"{output}/std", std)], output)
 
     def _conv2d(self, node: Node, inputs: list[str], output: str) -> None:
-        params, attrs = self._params(node), node.attrs
+        attrs = node.attrs
+        weight, bias = self._filters(node)
+        names = self._filter_constants(node, output, weight, bias)
+        window = {"strides": [attrs["stride"]] * 2, "pads": [attrs["padding"]] * 4, "group": attrs["groups"]}
+        self._add("Conv", [*inputs, *names], output, kernel_shape=list(weight.shape[2:]), **window)
+
+    def _filters(self, node: Node) -> tuple[Doubles, Doubles | None]:
+        """Weight and bias of a convolution with the batch norm that follows folded in, float64."""
+        params = self._params(node)
         weight = params["weight"].astype(np.float64)
         bias = params["bias"].astype(np.float64) if "bias" in params else None
         if node.output in self._folded:
@@ -125,10 +143,12 @@ class _Builder:
             scale, shift = _scale_shift(norm, self._params(norm))
             weight *= scale[:, None, None, None]
             bias = shift if bias is None else bias * scale + shift
+        return weight, bias
+
+    def _filter_constants(self, node: Node, output: str, weight: Doubles, bias: Doubles | None) -> list[str]:
+        """Names of what a convolution reads beside its input."""
         names = [self._constant(f"{output}/weight", weight)]
-        names += [] if bias is None else [self._constant(f"{output}/bias", bias)]
-        window = {"strides": [attrs["stride"]] * 2, "pads": [attrs["padding"]] * 4, "group": attrs["groups"]}
-        self._add("Conv", [*inputs, *names], output, kernel_shape=list(weight.shape[2:]), **window)
+        return names + ([] if bias is None else [self._constant(f"{output}/bias", bias)])
 
     def _batch_norm(self, node: Node, inputs: list[str], output: str) -> None:
         if any(node is norm for norm in self._folded.values()):
@@ -179,7 +199,7 @@ def _foldable(card: Card) -> dict[str, Node]:
     return {conv: norm for conv, norm in norms if conv in convolutions and card.graph.consumers(conv) == 1}
 
 
-def _scale_shift(node: Node, params: Mapping[str, Floats]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+def _scale_shift(node: Node, params: Mapping[str, Floats]) -> tuple[Doubles, Doubles]:
     """A batch norm at inference as x * scale + shift, in float64."""
     spread = np.sqrt(params["running_var"].astype(np.float64) + node.attrs["eps"])
     scale = params["weight"] / spread if "weight" in params else 1 / spread

@@ -33,14 +33,18 @@ class TorchNetwork:
         last = next(node for node in self.graph.nodes if node.output == self.graph.output)
         return self._until(images, last.inputs[0])
 
-    def _until(self, images: Tensor, wanted: str) -> Tensor:
+    def values(self, images: Tensor, until: str | None = None) -> dict[str, Tensor]:
+        """float [n, 3, h, w] in [0, 1] -> every value of the graph by name, at least up to `until`."""
         values = {self.graph.input: images}
         for node in self.graph.nodes:
-            if wanted in values:
+            if until in values:
                 break
             params = {role: self.tensors[name] for role, name in node.params.items()}
             values[node.output] = _apply(node, [values[name] for name in node.inputs], params)
-        return values[wanted]
+        return values
+
+    def _until(self, images: Tensor, wanted: str) -> Tensor:
+        return self.values(images, wanted)[wanted]
 
 
 class TorchRunner:
