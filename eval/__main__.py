@@ -13,6 +13,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "write": commands.write,
     "report": commands.rerender,
     "compare": commands.compare,
+    "robustbench": commands.robustbench,
     "table": commands.table,
 }
 

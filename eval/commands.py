@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from cards_deck import data
 from cards_deck.deck import read_deck
-from cards_deck.errors import DataError, InputError
+from cards_deck.errors import DataError, InputError, MissingExtraError
 from eval.cells import balanced_subset, ranks_by_pixels
 from eval.evaluate import evaluate
 from eval.options import add_data_options, measure_parser, settings_for, with_gate
@@ -87,6 +88,15 @@ def compare(arguments: Sequence[str]) -> int:
     from eval.report import compare as comparison
 
     return comparison.main(arguments)
+
+
+def robustbench(arguments: Sequence[str]) -> int:
+    """RobustBench's own benchmark on a deck, and its entry for the leaderboard."""
+    if importlib.util.find_spec("robustbench") is None:
+        raise MissingExtraError("RobustBench is not installed: pip install 'cards-deck[robustbench]'")
+    from eval import robustbench as bridge
+
+    return bridge.main(arguments)
 
 
 def table(arguments: Sequence[str]) -> int:

@@ -17,6 +17,7 @@ HERE = Path(__file__).resolve().parent
 USAGE = """\
 python -m eval DECK --data ROOT [options]        measure a deck, write its JSON and report
 python -m eval write --data ROOT --out DIR       write a suite's images in the public layout
+python -m eval robustbench DECK --data ROOT      RobustBench's own benchmark, and a model_info entry
 python -m eval report FOLDER...                  render reports again from their JSON
 python -m eval compare FOLDER FOLDER...          several decks, or one deck under several gates, side by side
 python -m eval table [--write FILE...]           the table of all measured results
