@@ -13,7 +13,7 @@ from tiny_training import NETWORK, make_network, one_thread  # noqa: F401  (the 
 from cards_deck.errors import InputError
 from cards_deck.training.networks import prunable_weights
 from cards_deck.training.networks.resnet import ResNet
-from cards_deck.training.tickets.allocation import layer_counts, random_masks
+from cards_deck.training.tickets.allocation import layer_counts, output_places, random_masks
 
 Shapes = Mapping[str, tuple[int, ...]]
 SHAPES: dict[str, Shapes] = {
@@ -23,6 +23,16 @@ SHAPES: dict[str, Shapes] = {
         "resnet-20": ResNet((16, 32, 64), (3, 3, 3)),
         "resnet-18": ResNet(),
     }.items()
+}
+PLACES: dict[str, Mapping[str, int]] = {
+    "tiny": output_places(make_network(), 32),
+    "resnet-20": output_places(make_network(ResNet((16, 32, 64), (3, 3, 3))), 32),
+    "resnet-18": {
+        name: {"1": 1024, "4": 1024, "5": 1024, "6": 256, "7": 256, "8": 64, "9": 64, "10": 16, "11": 16, "14": 1}[
+            name.split(".")[0]
+        ]
+        for name in SHAPES["resnet-18"]
+    },
 }
 DENSITIES = (0.02, 0.05, 0.1, 0.2, 0.37, 0.5, 0.8, 0.99, 1.0)
 
@@ -96,7 +106,7 @@ def test_impossible_densities_are_refused(density: float) -> None:
 
 
 def test_unknown_distributions_are_refused() -> None:
-    with pytest.raises(InputError, match="erk or uniform, got 'even'"):
+    with pytest.raises(InputError, match="erk, flops or uniform, got 'even'"):
         layer_counts({"a": (4, 4)}, 0.5, "even")
 
 
@@ -116,3 +126,101 @@ def test_random_masks_keep_the_counts_anywhere() -> None:
     largest = max(weights, key=lambda name: weights[name].numel())
     often = torch.stack([draw(seed)[largest] for seed in range(200)]).float().mean(0)
     assert float((often - counts[largest] / often.numel()).abs().max()) < 0.2  # no position is favoured
+
+
+def _macs(counts: Mapping[str, float], places: Mapping[str, int]) -> float:
+    return sum(count * places[name] for name, count in counts.items())
+
+
+@pytest.mark.parametrize("network", SHAPES)
+@pytest.mark.parametrize("density", DENSITIES)
+def test_flops_is_exact_kills_no_layer_and_is_the_fastest(network: str, density: float) -> None:
+    shapes, places = SHAPES[network], PLACES[network]
+    counts = {kind: layer_counts(shapes, density, kind, places) for kind in ("flops", "uniform", "erk")}
+    total = sum(math.prod(shape) for shape in shapes.values())
+    assert sum(counts["flops"].values()) == round(density * total)
+    for name, count in counts["flops"].items():
+        size = math.prod(shapes[name])
+        assert max(1, math.floor(density * size / 4)) <= count <= size, name
+        if density * size > shapes[name][0] + 1:
+            assert count >= shapes[name][0], name  # one weight an output
+    if density < 0.5:
+        share = 1.0 if network == "tiny" else 0.8
+        assert _macs(counts["flops"], places) < share * _macs(counts["uniform"], places)
+        assert _macs(counts["flops"], places) < _macs(counts["erk"], places)
+
+
+def test_flops_by_hand() -> None:
+    """9 places against 1: densities 1 : 3. 40 of 400 weights, so 0.05 and 0.15."""
+    shapes = {"early": (10, 20), "late": (20, 10)}
+    assert layer_counts(shapes, 0.1, "flops", {"early": 9, "late": 1}) == {"early": 10, "late": 30}
+
+
+def test_flops_gives_a_layer_of_countless_places_its_floor() -> None:
+    """A quarter of 10 % of 200 weights is 5; one weight for each of 10 outputs is more; the late layer has the rest."""
+    assert layer_counts({"early": (10, 20), "late": (20, 10)}, 0.1, "flops", {"early": 10**9, "late": 1}) == {
+        "early": 10,
+        "late": 30,
+    }
+    assert layer_counts({"early": (1, 200), "late": (20, 10)}, 0.1, "flops", {"early": 10**9, "late": 1}) == {
+        "early": 5,
+        "late": 35,
+    }
+
+
+def test_flops_fills_a_layer_of_few_places_and_no_more() -> None:
+    counts = layer_counts({"early": (4, 100), "late": (4, 2)}, 0.5, "flops", {"early": 100, "late": 1})
+    assert counts == {"early": 196, "late": 8}
+
+
+@pytest.mark.parametrize("network", SHAPES)
+@pytest.mark.parametrize("density", [0.05, 0.2, 0.5])
+def test_no_exchange_between_two_layers_betters_the_objective(network: str, density: float) -> None:
+    """Time + lambda * variance, with lambda from a layer that is at neither bound."""
+    shapes, places = SHAPES[network], PLACES[network]
+    sizes = {name: math.prod(shape) for name, shape in shapes.items()}
+    counts = {name: float(count) for name, count in layer_counts(shapes, density, "flops", places).items()}
+    free = max(
+        (name for name in counts if density / 3.9 < counts[name] / sizes[name] < 0.99), key=lambda name: sizes[name]
+    )
+    weight = places[free] * (counts[free] / sizes[free]) ** 2
+
+    def objective(kept: Mapping[str, float]) -> float:
+        lost = sum(sizes[name] ** 2 / count - sizes[name] for name, count in kept.items())
+        return _macs(kept, places) + weight * lost
+
+    best = objective(counts)
+    for giver in counts:
+        for taker in counts:
+            step = 0.02 * min(counts[giver], counts[taker])
+            given, taken = counts[giver] - step, counts[taker] + step
+            floor = max(density / 4, min(density, shapes[giver][0] / sizes[giver])) * sizes[giver]
+            if giver != taker and given >= floor and taken <= sizes[taker]:
+                assert objective({**counts, giver: given, taker: taken}) > best - 1e-3 * best, (giver, taker)
+
+
+def test_flops_needs_the_places() -> None:
+    with pytest.raises(InputError, match="pass `places`"):
+        layer_counts({"a": (4, 4)}, 0.5, "flops")
+    with pytest.raises(InputError, match="pass `places`"):
+        layer_counts({"a": (4, 4)}, 0.5, "flops", {"b": 1})
+
+
+def test_output_places_leave_the_network_as_it_was() -> None:
+    network = make_network().train()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    places = output_places(network, 20)
+    assert set(places) == set(prunable_weights(network))
+    assert sorted(set(places.values())) == [1, 100, 400]
+    assert network.training
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    assert not any(module._forward_hooks for module in network.modules())
+
+
+def test_random_masks_by_time() -> None:
+    network = make_network()
+    weights = prunable_weights(network)
+    shapes = {name: tuple(weight.shape) for name, weight in weights.items()}
+    masks = random_masks(network, 0.3, "flops", torch.Generator().manual_seed(0), 32)
+    counts = layer_counts(shapes, 0.3, "flops", output_places(network, 32))
+    assert {name: int(mask.sum()) for name, mask in masks.items()} == counts

@@ -23,7 +23,7 @@ class RigL:
 
     Attributes:
         density: fraction of convolution and linear weights kept, exact to one weight, at every step.
-        distribution: `erk` or `uniform` over the layers.
+        distribution: `erk`, `uniform` or, for speed, `flops` over the layers.
         interval: steps between mask updates.
         drop_fraction: share alpha of a layer's weights replaced at the first update.
         end: share of the steps after which the mask stays fixed.
@@ -44,7 +44,8 @@ class RigL:
 
     def find(self, network: nn.Module, task: Task, generator: torch.Generator) -> tuple[Ticket, ...]:
         """Train once with moving masks; one ticket."""
-        masks = random_masks(network, self.density, self.distribution, generator)
+        size = task.images.shape[-1]
+        masks = random_masks(network, self.density, self.distribution, generator, size)
         hooks: list[DropAndGrow] = []
 
         def make(optimizer: torch.optim.SGD) -> list[DropAndGrow]:
