@@ -8,6 +8,7 @@ import published_corruptions as published
 import published_corruptions_validation as validation
 import pytest
 
+from benchmarks.published import published as benchmarked
 from cards_deck.corruptions import CORRUPTIONS, SEVERITIES, VALIDATION_CORRUPTIONS, _relief, _textures, corrupt
 from cards_deck.corruptions._base import Draws
 from cards_deck.corruptions._geometry import clipped_zoom
@@ -63,6 +64,15 @@ def test_matches_the_published_algorithm(name, severity, images):
     assert expected.dtype == np.uint8
     assert not np.array_equal(expected, images)
     _same(corrupt(images, name, severity, seed=3), expected, TOLERANCE.get(name, EXACT))
+
+
+@pytest.mark.parametrize("name", [*CORRUPTIONS, *VALIDATION_CORRUPTIONS])
+def test_the_benchmark_times_the_published_algorithm(name, images):
+    timed = benchmarked(name)
+    expected = np.stack([timed(image, 5, published.generator_for(image, name, 5)) for image in images])
+    # OpenCV 5 warps at exact coordinates; frost's textures went through a JPEG file.
+    tolerance = {"elastic_transform": (24, 0.6), "frost": (16, 1.0)}.get(name) or TOLERANCE.get(name, EXACT)
+    _same(corrupt(images, name, 5), expected, tolerance)
 
 
 FLAT = ["brightness", "contrast", "fog", "zoom_blur", "defocus_blur", "glass_blur", "pixelate", "saturate"]
