@@ -30,7 +30,7 @@ class Settings:
     """What to measure and how. No number depends on `cache`, `threads`, `timing` and `samples`.
 
     `name` is the data set under `root`; `validation` the number of validation images that fit temperatures and the
-    router; `samples` is where sample images go, None for none.
+    router; `samples` is where sample images go, None for none; `ood` names folders or arrays of images of no class.
     """
 
     suite: Suite
@@ -45,6 +45,7 @@ class Settings:
     engine: EngineKind = EngineKind.AUTO
     timing: bool = True
     samples: Path | None = None
+    ood: tuple[tuple[str, Path], ...] = ()
 
     def __post_init__(self) -> None:
         if self.threads < 1:

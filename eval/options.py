@@ -7,6 +7,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+from cards_deck.checks import NAME_RULE, is_name
 from cards_deck.deck import Deck
 from cards_deck.inference.engines import EngineKind
 from eval.context import Settings
@@ -75,7 +76,22 @@ def measure_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="also keep sample images and confident mistakes; do not publish what the data set forbids",
     )
+    parser.add_argument(
+        "--ood",
+        type=_named_path,
+        action="append",
+        default=[],
+        metavar="NAME=PATH",
+        help="suite ood: also a folder, .npy or .npz file of images that no class fits; can be given again",
+    )
     return parser
+
+
+def _named_path(text: str) -> tuple[str, Path]:
+    name, separator, path = text.partition("=")
+    if not (separator and path and is_name(name)):
+        raise argparse.ArgumentTypeError(f"must be NAME=PATH, with a name of {NAME_RULE}; got {text!r}")
+    return name, Path(path)
 
 
 def add_data_options(parser: argparse.ArgumentParser) -> None:
@@ -104,6 +120,7 @@ def settings_for(options: argparse.Namespace, suite: Suite, folder: Path) -> Set
         engine=options.engine,
         timing=_overrides(options) == {} if options.timing is None else options.timing,
         samples=folder / "samples" / f"{suite.name}.npz" if options.samples else None,
+        ood=tuple(options.ood),
     )
 
 

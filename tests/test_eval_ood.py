@@ -23,6 +23,7 @@ from eval import metrics
 from eval.context import Context, Settings
 from eval.evaluate import evaluate
 from eval.measure import Job
+from eval.options import measure_parser, settings_for
 from eval.suites import SUITES
 from eval.suites._ood_neighbours import MeanLogits, bank_images, feature_card, vectors_of
 from eval.suites._ood_scores import TITLES, card_scores, detection_table
@@ -251,6 +252,19 @@ def test_own_sets_that_cannot_be_read_are_named(tmp_path: Path, root: Path, file
     with pytest.raises(DataError, match=message) as caught:
         outside_sets(root, "cifar10", 32, subset=4, seed=0, own=(("mine", tmp_path / file),))
     assert file in str(caught.value)
+
+
+def test_own_sets_are_named_on_the_command_line(deck: Deck, root: Path, tmp_path: Path, capsys: Any) -> None:
+    np.save(tmp_path / "mine.npy", fake_images(7, 20))
+    options = measure_parser().parse_args(["deck", "--data", str(root), "--ood", f"mine={tmp_path / 'mine.npy'}"])
+    given = dataclasses.replace(settings_for(options, SUITES["ood"], tmp_path), engine=EngineKind.FAKE, subset=5)
+    result = evaluate(deck, dataclasses.replace(given, resamples=10, validation=5, cache=None))
+    assert {"name": "mine", "group": "own", "n": 5, "what": "named by the user"} in result["sets"]
+    assert "mine" in result["scores"]["gated_msp"]
+    assert not [name for name in result["scores"]["gated_msp"] if name.startswith("own")]
+    with pytest.raises(SystemExit):
+        measure_parser().parse_args(["deck", "--data", str(root), "--ood", "nothing"])
+    assert "NAME=PATH" in capsys.readouterr().err
 
 
 def test_a_name_is_used_once(root: Path) -> None:

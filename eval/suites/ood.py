@@ -54,7 +54,7 @@ class OodSuite:
             context.deck.image_size,
             subset=settings.subset,
             seed=settings.seed,
-            own=tuple(getattr(settings, "ood", ())),
+            own=settings.ood,
         )
         near_by = _neighbours(context, skipped)
         cells, source, shifted = _corrupted(context, test)
