@@ -17,6 +17,7 @@ COMMANDS = {
     "train": "find a sparse card on a data set, or fine-tune one under another augmentation",
     "pack": "measure cards on validation images, make the gate and write a deck",
     "quantize": "give a card fewer bits: int8, ternary, binary or fp16",
+    "repack": "write a deck again in fewer bytes, every weight the same",
     "show": "list the cards of a deck",
     "predict": "classify image files with a deck",
 }

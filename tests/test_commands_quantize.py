@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from test_card_versions import version_1
 from tiny_training import NETWORK, one_thread, patterns  # noqa: F401  (the fixture acts by being here)
 
+from cards_deck import files
 from cards_deck.__main__ import main
 from cards_deck.card import read_card
+from cards_deck.commands.repack import check_same
 from cards_deck.data import save_npz
+from cards_deck.deck import read_deck, size_on_disk, write_deck
+from cards_deck.errors import DeckError
+from cards_deck.inference.fake_deck import fake_deck
 from cards_deck.training.augmentations.augmix import AugMix
 from cards_deck.training.recipe import Recipe
 from cards_deck.training.run import SUFFIX, train_card
@@ -65,3 +74,54 @@ def test_wrong_flags_are_refused(
     assert _quantize(root, "--out", str(root / "none"), *flags) == 2
     assert says in capsys.readouterr().err
     assert not (root / "none").exists()
+
+
+def test_a_deck_of_the_first_version_is_repacked_without_loss(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = _old_deck(tmp_path / "deck")
+    old, names = read_deck(folder), {path.name for path in folder.iterdir()}
+    assert main(["repack", str(folder)]) == 0
+    said = capsys.readouterr().out
+    new = read_deck(folder)
+    check_same(old, new)
+    for path in folder.glob("*.safetensors"):
+        assert path.stem.rpartition("-")[2] == files.sha256(path.read_bytes())[:12]
+    assert f"{size_on_disk(folder):,} bytes" in said
+    assert not names & {path.name for path in folder.glob("augmix*")}
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert main(["repack", str(folder)]) == 0  # once more changes nothing
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_repacking_elsewhere_leaves_the_deck_as_it_is(tmp_path: Path) -> None:
+    folder = _old_deck(tmp_path / "deck")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert main(["repack", str(folder), "--out", str(tmp_path / "new")]) == 0
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    check_same(read_deck(folder), read_deck(tmp_path / "new"))
+
+
+def test_a_changed_weight_is_noticed(tmp_path: Path) -> None:
+    deck = fake_deck()
+    first, *others = deck.cards
+    tensors = dict(first.tensors)
+    tensors["head.bias"] = np.nextafter(tensors["head.bias"], np.float32(9))
+    changed = dataclasses.replace(deck, cards=(dataclasses.replace(first, tensors=tensors), *others))
+    with pytest.raises(DeckError, match="'augmix_1' would change"):
+        check_same(deck, changed)
+
+
+def _old_deck(folder: Path) -> Path:
+    """A deck as the first release wrote it."""
+    write_deck(fake_deck(), folder)
+    manifest = json.loads((folder / "deck.json").read_text())
+    for card, entry in zip(fake_deck().cards, manifest["cards"], strict=True):
+        (folder / entry["file"]).unlink()
+        data = version_1(card)
+        entry["sha256"] = files.sha256(data)
+        entry["file"] = f"{card.name}-{entry['sha256'][:12]}.safetensors"
+        (folder / entry["file"]).write_bytes(data)
+    del manifest["masks"]
+    (folder / "deck.json").write_text(json.dumps({**manifest, "schema_version": 1}, indent=2) + "\n")
+    return folder
