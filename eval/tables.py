@@ -6,10 +6,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from cards_deck.errors import InputError
-from eval.report import Json, read_json
+from eval.report import Json, read_suites
 
 REPORTS = Path(__file__).resolve().parent / "reports"
 GENERATED = ("README.md", "models/README.md")
@@ -30,41 +29,53 @@ COLUMNS = (
 
 
 def results_table(folder: Path = REPORTS) -> str:
-    """Markdown of all reports `folder/<deck>/<suite>.json`, sorted by name; says so where there are none."""
-    paths = sorted(folder.glob("*/*.json"))
-    if not paths:
-        return "No deck has been measured yet."
-    return "\n\n".join(_section(read_json(path)) for path in paths)
+    """Markdown of all corruption suites in `folder/<deck>/<suite>.json`, a table per deck; a sentence for none.
+
+    Folders named `<deck>@<gate>` hold studies of other gates, and are left out.
+    """
+    folders = sorted({path.parent for path in folder.glob("*/*.json") if "@" not in path.parent.name})
+    decks = [found for path in folders if (found := read_suites(path).of("corruptions"))]
+    return "\n\n".join(map(_section, decks)) if decks else "No deck has been measured yet."
 
 
-def _section(result: Json) -> str:
+def _section(suites: Sequence[Json]) -> str:
+    """One deck: three rows per corruption suite, the main one first."""
+    main = suites[0]
     head = ["", *(label for _, label in COLUMNS), "cards per image"]
     lines = [
-        f"**{result['deck']}** on {result['title']}, accuracy in % [95 % interval]",
+        f"**{main['deck']}** on {_listed([suite['title'] for suite in suites])}, accuracy in % [95 % interval]",
         "",
         "| " + " | ".join(head) + " |",
         "|---|" + "---:|" * (len(head) - 1),
     ]
-    for route, label in ROWS:
-        values = result["routes"][route]
-        shown = [_percent(values[field]) for field, _ in COLUMNS]
-        lines.append(f"| {label} | " + " | ".join([*shown, f"{values['cards_per_image']:.2f}"]) + " |")
-    return "\n".join([*lines, "", _caption(result)])
+    for suite in suites:
+        where = "" if suite is main else f", {suite['title'].partition(' (')[0]}"
+        for route, label in ROWS:
+            values = suite["routes"][route]
+            shown = [_percent(values.get(field)) for field, _ in COLUMNS]
+            lines.append(f"| {label}{where} | " + " | ".join([*shown, f"{values['cards_per_image']:.2f}"]) + " |")
+    return "\n".join([*lines, "", _caption(suites)])
 
 
-def _percent(interval: dict[str, float]) -> str:
+def _listed(titles: Sequence[str]) -> str:
+    return " and ".join(titles) if len(titles) < 3 else f"{', '.join(titles[:-1])} and {titles[-1]}"
+
+
+def _percent(interval: dict[str, float] | None) -> str:
+    if interval is None:
+        return "–"
     return f"{100 * interval['value']:.1f} [{100 * interval['low']:.1f}, {100 * interval['high']:.1f}]"
 
 
-def _caption(result: Json) -> str:
-    made: dict[str, Any] = result["provenance"]
-    size = result["deck_size_bytes"]
+def _caption(suites: Sequence[Json]) -> str:
+    main = suites[0]
+    size = main["deck_size_bytes"]
+    cells = [f"{suite['n']:,} per cell of {len(suite['cells']['routes']['gated'])} x 5" for suite in suites]
     parts = [
-        f"{result['n_clean']:,} clean test images, {result['n']:,} per cell of "
-        f"{len(result['cells']['routes']['gated'])} x 5",
-        f"{len(result['cards'])} cards, {size / 1e6:.1f} MB on disk" if size else f"{len(result['cards'])} cards",
-        f"best single card chosen on validation data: {result['best_card']['name']}",
-        f"measured {made['date'][:10]}",
+        f"{main['n_clean']:,} clean test images, {_listed(cells)}",
+        f"{len(main['cards'])} cards, {size / 1e6:.1f} MB on disk" if size else f"{len(main['cards'])} cards",
+        f"best single card chosen on validation data: {main['best_card']['name']}",
+        f"measured {max(suite['provenance']['date'][:10] for suite in suites)}",
     ]
     return "; ".join(parts) + "."
 

@@ -79,7 +79,8 @@ STYLE: dict[str, Any] = {
 def _style(name: str) -> Iterator[None]:
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update(STYLE | {"svg.hashsalt": name})
+        for key, value in (STYLE | {"svg.hashsalt": name}).items():
+            matplotlib.rcParams[key] = value  # type: ignore[index]
         yield
 
 
@@ -104,7 +105,7 @@ def picture(
         figure.subplots_adjust(left / width, bottom / height, 1 - right / width, 1 - top / height)
         draw(figure.add_subplot())
         stream = io.StringIO()
-        canvas.print_svg(stream, metadata={"Date": None})
+        canvas.print_svg(stream, metadata={"Date": None})  # type: ignore[no-untyped-call]
     return _inline(stream.getvalue(), alt, size)
 
 

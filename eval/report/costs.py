@@ -55,7 +55,8 @@ def _routes_table(suite: Json) -> Table:
         if times:
             together = f"of 32: {batch[name] / 32:.2f}" if name in batch else ""
             cost.append(Cell(f"{times[name]:.2f}", together) if name in times else Cell("–"))
-        cells = (*(accuracy(row.get(field)) for field, _ in FIELDS), *cost, Whisker(row["mean"], *scale))
+        accuracies = [accuracy(row.get(field)) for field, _ in FIELDS]
+        cells: tuple[Cell | Whisker, ...] = (*accuracies, *cost, Whisker(row["mean"], *scale))
         rows.append(Row(Cell(ROUTE_LABELS[name]), cells, "bound" if name in BOUNDS else name))
     return Table(accuracy_columns(scale, *more), tuple(rows), "ways")
 
@@ -185,7 +186,7 @@ def _our_row(main: Json, name: str) -> tuple[float, Row]:
     size = main.get("deck_size_bytes")
     detail = f"{len(main['cards'])} cards"
     if name == "best_card":
-        card = next((card for card in main["cards"] if card["id"] == main["best_card"]["id"]), {})
+        card: Json = next((card for card in main["cards"] if card["id"] == main["best_card"]["id"]), {})
         size, detail = card.get("bytes"), main["best_card"]["name"]
     cost = executed(main, name)
     cells = [Cell(percent(row[field]["value"])) for field in ("clean", "mean", "severity5")]

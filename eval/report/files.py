@@ -75,12 +75,13 @@ def read_suites(folder: Path) -> Suites:
     if not paths:
         raise DataError(f"{folder} must hold the JSON of at least one suite: measure the deck with `python -m eval`")
     suites = [read_json(path) for path in paths]
-    for path, suite in zip(paths, suites, strict=True):
-        for name in ("deck", "deck_version", "gate"):
-            if suite.get(name) != suites[0].get(name):
+    for name in ("deck", "deck_version", "gate"):
+        found = [(path, suite[name]) for path, suite in zip(paths, suites, strict=True) if name in suite]
+        for path, value in found:
+            if value != found[0][1]:
                 raise DataError(
-                    f"{path} and {paths[0]} must be of one deck under one gate, but {name} is {suite.get(name)!r} and "
-                    f"{suites[0].get(name)!r}: measure the older one again, or move it to another folder"
+                    f"{path} and {found[0][0]} must be of one deck under one gate, but {name} is {value!r} and "
+                    f"{found[0][1]!r}: measure the older one again, or move it to another folder"
                 )
     ranks = {name: place for place, name in enumerate(ORDER)}
     return Suites(tuple(sorted(suites, key=lambda suite: (ranks.get(suite["suite"], len(ranks)), suite["suite"]))))

@@ -56,7 +56,7 @@ def headline(suites: Suites) -> Section | None:
     )
     compared: list[Block] = []
     for suite in suites.of("corruptions"):
-        names = PRINTED if suite is main else PRINTED[:2]
+        names: tuple[str, ...] = PRINTED if suite is main else PRINTED[:2]
         if (suite.get("hindsight_card") or {}).get("id") == suite["best_card"]["id"]:
             names = tuple(name for name in names if name != "hindsight_card")
         found = tuple(_versus(suite, name) for name in names if f"gated_minus_{name}" in suite["differences"])
@@ -78,11 +78,11 @@ def _versus(main: Json, name: str) -> Cell:
 
 
 def _further(suites: Suites) -> Table | None:
-    rows = [row for suite in suites.all if suite is not suites.main for row in _lines(suite)]
+    rows = [row for suite in suites.all if suite is not suites.main for row in lines(suite)]
     return Table((Column("measured"),), tuple(rows), "glance") if rows else None
 
 
-def _lines(suite: Json) -> list[Row]:
+def lines(suite: Json) -> list[Row]:
     """What the headline says of a suite that is not the main one."""
     if suite["kind"] == "corruptions":
         found = suite["routes"]["gated"]["mean"]
@@ -97,16 +97,16 @@ def _lines(suite: Json) -> list[Row]:
             [_line(suite, f"{percent(found['value'])} %", span(found), "answers that flip per frame")] if found else []
         )
     if suite["kind"] == "ood":
-        score, row = max(suite["scores"].items(), key=lambda item: item[1].get("near") or 0)
+        score, row = next(iter(suite["scores"].items()))
+        score = (suite.get("titles") or {}).get(score, score)
         return [_line(suite, f"{_area(row.get('near'))} near, {_area(row.get('far'))} far", "", f"AUROC of {score}")]
     if suite["kind"] == "adversarial":
         rows = [row for row in suite["attacks"] if row["target"] == "gated"] or suite["attacks"]
         worst = min(rows, key=lambda row: row["accuracy"]["value"])
-        size = f"{255 * worst['eps']:.3g}/255"
+        size = worst.get("radius") or f"{255 * worst['eps']:.3g}/255"
+        attack = "all attacks" if worst["attack"] == "all" else worst["attack"].upper()
         found = worst["accuracy"]
-        return [
-            _line(suite, f"{percent(found['value'])} %", span(found), f"{worst['attack'].upper()} {size}")
-        ]
+        return [_line(suite, f"{percent(found['value'])} %", span(found), f"{attack}, {size}")]
     if suite["kind"] == "stream":
         worst = max(suite["orders"], key=lambda row: row["error"]["value"])
         found = worst["error"]

@@ -37,7 +37,7 @@ def place_labels(
 
     `lines` (x0, y0, x1, y1), level or upright, are drawn already and better not covered either.
     """
-    renderer = FigureCanvasAgg(axes.figure.get_figure(root=True)).get_renderer()
+    renderer = FigureCanvasAgg(axes.figure.get_figure(root=True)).get_renderer()  # type: ignore[no-untyped-call]
     frame = axes.get_window_extent(renderer)
     at = [axes.transData.transform((x, y)) for x, y, *_ in dots]
     taken = [Bbox.from_bounds(x - 5, y - 5, 10, 10) for x, y in at]

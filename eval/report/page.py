@@ -7,17 +7,21 @@ from pathlib import Path
 
 from eval.report.blocks import Section
 from eval.report.files import Suites, read_suites, write_text
+from eval.report.samples import write_samples_page
 
 
 def write_reports(folder: Path) -> list[Path]:
     """Render report.html and report.md from every suite JSON in `folder`; returns what was written.
 
-    A file in the folder may stand for it. DataError where the folder holds no suite, or suites of several decks.
+    A file in the folder may stand for it. Where the folder holds samples of images, they become samples.html, which is
+    refused in the folder of published reports. DataError where the folder holds no suite, or suites of several decks.
     """
     folder = folder if folder.is_dir() else folder.parent
     suites = read_suites(folder)
     page, text = render(suites)
-    return [write_text(folder / "report.html", page), write_text(folder / "report.md", text)]
+    written = [write_text(folder / "report.html", page), write_text(folder / "report.md", text)]
+    images = write_samples_page(folder)
+    return [*written, images] if images else written
 
 
 def render(suites: Suites) -> tuple[str, str]:
@@ -33,7 +37,7 @@ def render(suites: Suites) -> tuple[str, str]:
 
 def sections(suites: Suites) -> list[Section]:
     """Every section for which something was measured. Draws, and so imports matplotlib."""
-    from eval.report import beyond, corruptions, costs, gating, headline, provenance, trust
+    from eval.report import beyond, corruptions, costs, gating, headline, live, provenance, trust
 
     parts: tuple[Callable[[Suites], Section | None], ...] = (
         headline.headline,
@@ -50,8 +54,8 @@ def sections(suites: Suites) -> list[Section]:
         beyond.shift,
         beyond.ood,
         beyond.sequences,
-        beyond.streams,
-        beyond.adversarial,
+        live.streams,
+        live.adversarial,
         provenance.how,
     )
     return [section for part in parts if (section := part(suites)) is not None]

@@ -15,9 +15,11 @@ FROST = {
 
 def how(suites: Suites) -> Section:
     """Protocol, hardware, versions, commit and command of every suite."""
-    blocks: list[Block] = [Facts(_deck(suites))]
-    for suite in suites.all:
-        blocks += [Heading(suite["title"]), Facts(_suite(suite))]
+    each = [_suite(suite) for suite in suites.all]
+    shared = {name: value for name, value in each[0].items() if all(facts.get(name) == value for facts in each)}
+    blocks: list[Block] = [Facts(_deck(suites) | shared)]
+    for suite, facts in zip(suites.all, each, strict=True):
+        blocks += [Heading(suite["title"]), Facts({name: facts[name] for name in facts if name not in shared})]
     return Section("how", "How the numbers were made", tuple(blocks), "How it was made")
 
 
@@ -56,7 +58,7 @@ def _suite(suite: Json) -> dict[str, str]:
     hardware = made.get("hardware") or {}
     facts = {"Images": _images(suite)}
     if suite.get("frost"):
-        facts["Frost"] = FROST.get(suite["frost"], suite["frost"])
+        facts["Frost"] = FROST.get(str(suite["frost"]), str(suite["frost"]))
     facts["Source"] = f"{suite['source']}, seed {suite['seed']}"
     if suite.get("engine"):
         facts["Engine"] = str(suite["engine"])
