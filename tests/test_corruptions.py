@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -79,6 +80,15 @@ def test_an_image_gets_the_same_pixels_in_any_subset_order_and_batch(name, monke
     np.testing.assert_array_equal(corrupt(np.asfortranarray(images), name, 4, seed=1), whole)
     monkeypatch.setattr("cards_deck.corruptions._CHUNK_PIXELS", 3 * 32 * 32)
     np.testing.assert_array_equal(corrupt(images, name, 4, seed=1), whole)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_threads_make_the_same_pixels(name, images):
+    jobs = [(start, severity) for severity in (2, 5) for start in range(0, len(images), 5)]
+    with ThreadPoolExecutor(4) as pool:
+        parts = list(pool.map(lambda job: corrupt(images[job[0] : job[0] + 5], name, job[1]), jobs))
+    whole = np.concatenate([corrupt(images, name, severity) for severity in (2, 5)])
+    np.testing.assert_array_equal(np.concatenate(parts), whole)
 
 
 @pytest.mark.parametrize("name", PUBLISHED)

@@ -19,8 +19,10 @@ import numpy as np
 import pytest
 
 from cards_deck.corruptions import SEVERITIES, corrupt
+from cards_deck.data import Dataset
 from cards_deck.errors import DataError, InputError
 from cards_deck.inference.fake_deck import fake_images
+from eval.cells import StoredCells
 from eval.layout import blocks, disk, manifest, read_manifest, write_layout
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -73,6 +75,17 @@ def test_other_tools_read_it(made: Path) -> None:
         assert stored.flags.c_contiguous
         expected = [corrupt(fake_images(N), name, severity, seed=4) for severity in SEVERITIES]
         np.testing.assert_array_equal(stored, np.concatenate(expected))
+
+
+def test_the_evaluation_reads_it_and_says_that_it_is_regenerated(folder: Path) -> None:
+    clean = Dataset(fake_images(N), np.arange(N) % 3, ("a", "b", "c"), "cifar10", "test")
+    cells = StoredCells.open(folder, NAMES, clean, subset=None, seed=0)
+    assert (cells.source, cells.seed) == ("regenerated", 4)
+    np.testing.assert_array_equal(cells.labels, clean.labels)
+    for name in NAMES:
+        np.testing.assert_array_equal(cells.images(name, 3), corrupt(clean.images, name, 3, seed=4))
+    (folder / "manifest.json").unlink()
+    assert StoredCells.open(folder, NAMES, clean, subset=None, seed=0).source == "official"
 
 
 def test_the_manifest_holds_hashes_anyone_can_check(made: Path) -> None:
@@ -131,6 +144,7 @@ def test_a_file_of_another_content_is_made_again(fault: str, folder: Path, made:
 _FOREVER = """
 import sys, numpy as np
 from pathlib import Path
+from eval.cells import StoredCells
 from eval.layout import blocks, write_layout
 if __name__ == "__main__":
     images = np.random.default_rng(0).integers(0, 256, (4000, 32, 32, 3), dtype=np.uint8)

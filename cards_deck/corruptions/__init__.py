@@ -1,8 +1,13 @@
-"""The 15 corruptions of CIFAR-10-C, made here: `corrupt(images, "fog", 3)`.
+"""The corruptions of robustness benchmarks, made here: `corrupt(images, "fog", 3)`.
 
+`CORRUPTIONS` are the 15 of CIFAR-10-C and `VALIDATION_CORRUPTIONS` the 4 that its authors set aside for tuning:
 Hendrycks and Dietterich, "Benchmarking Neural Network Robustness to Common Corruptions and Perturbations", ICLR 2019;
-constants and algorithms from ImageNet-C/create_c/make_cifar_c.py of github.com/hendrycks/robustness. The published
-images cannot be made again bit for bit (their script seeds nothing), so results on these are called
+constants and algorithms from ImageNet-C/create_c/make_cifar_c.py of github.com/hendrycks/robustness.
+`CBAR_CORRUPTIONS` are the 10 of CIFAR-10-C-bar: Mintun, Kirillov and Xie, "On Interaction Between Augmentations and
+Corruptions in Natural Corruption Robustness", NeurIPS 2021.
+
+Severities are defined at 32 x 32; for a larger image every length in pixels grows with size / 32, as each corruption
+says. The published images cannot be made again bit for bit (their script seeds nothing), so results on these are called
 "CIFAR-10-C (regenerated, seed S)". numpy, scipy and Pillow only.
 
 A new corruption is a new file here with a registered frozen dataclass.
@@ -70,7 +75,7 @@ _CHUNK_PIXELS = 64 * PUBLISHED_SIZE**2  # images worked on at once: a few float6
 
 
 def corrupt(images: Images, name: str, severity: int, *, seed: int = 0) -> Images:
-    """Corrupt each image by itself: the same pixels in any subset, order, batch or process.
+    """Corrupt each image by itself: the same pixels in any subset, order, batch, thread or process.
 
     images: uint8 [n, size, size, 3], size >= 32; name: a registered corruption; severity: 1 to 5; seed: any integer.
     Returns a new uint8 array of the same shape. Raises InputError for anything else.
