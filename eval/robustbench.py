@@ -45,6 +45,7 @@ PUBLISHED = (
     *("link", "name", "authors", "additional_data", "number_forward_passes", "dataset", "venue", "architecture"),
     *("eps", "clean_acc", "reported", "corruptions_acc", "footnote"),
 )
+STATED = ("link", "name", "authors", "venue", "architecture")
 
 
 class DeckModule(nn.Module):
@@ -245,10 +246,20 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--n", type=int, default=BLOCK, help="first images of every cell; default: %(default)s")
     parser.add_argument("--batch", type=int, default=100, help="images at a time; default: %(default)s")
     parser.add_argument("--name", help="of the entry; default: the deck's")
+    parser.add_argument(
+        "--info",
+        action="append",
+        default=[],
+        metavar="KEY=TEXT",
+        help=f"what only its submitter knows, once for each of {', '.join(STATED)}",
+    )
     parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parent / "reports" / "robustbench")
     options = parser.parse_args(arguments)
+    stated = dict(text.partition("=")[::2] for text in options.info)
+    if not stated.keys() <= set(STATED):
+        raise InputError(f"--info must be KEY=TEXT with a KEY of {', '.join(STATED)}, got {', '.join(stated)}")
     deck = read_deck(options.deck)
-    entry = benchmark(deck, options.data, n=options.n, batch=options.batch, name=options.name)
+    entry = benchmark(deck, options.data, n=options.n, batch=options.batch, name=options.name) | stated
     path = options.out / "model_info" / entry["dataset"] / "corruptions" / f"{options.name or deck.name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(entry, indent=2) + "\n")

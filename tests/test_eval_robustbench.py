@@ -24,6 +24,7 @@ from cards_deck.inference.fake_deck import fake_deck, fake_images
 from cards_deck.inference.predictor import Predictor
 from cards_deck.spectrum import Images
 from eval import robustbench
+from eval.__main__ import main
 from eval.robustbench import BLOCK, PUBLISHED, DeckModule
 
 N = 50
@@ -176,8 +177,14 @@ def test_the_command_writes_the_entry(
     _two_corruptions(monkeypatch)
     folder = write_deck(deck, tmp_path / "deck")
     out = tmp_path / "out"
-    assert robustbench.main([str(folder), "--data", str(root), "--n", "8", "--name", "mine", "--out", str(out)]) == 0
+    options = ["--data", str(root), "--n", "8", "--name", "mine", "--out", str(out)]
+    with pytest.raises(InputError, match="KEY=TEXT"):
+        robustbench.main([str(folder), *options, "--info", "clean_acc=100"])
+    assert (
+        main(["robustbench", str(folder), *options, "--info", "authors=A. Bee", "--info", "link=https://x/?a=b"]) == 0
+    )
     entry = json.loads((out / "model_info" / "cifar10" / "corruptions" / "mine.json").read_text())
+    assert (entry["authors"], entry["link"], entry["venue"]) == ("A. Bee", "https://x/?a=b", "Unpublished")
     assert f"corruptions {entry['corruptions_acc']} %" in capsys.readouterr().out
 
 
