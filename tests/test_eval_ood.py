@@ -114,7 +114,9 @@ def test_every_score_is_there_with_means_and_intervals(result: dict[str, Any]) -
             for name in ("cifar100", "textures", *NOISES):
                 assert all(0 <= value <= 1 for value in row[name].values())
                 assert row[name]["auroc_low"] <= row[name]["auroc"] <= row[name]["auroc_high"]
+    assert set(result["definitions"]) == set(result["titles"])
     assert result["full_spectrum"]["n"] == 20 + 15 * 20
+    assert result["full_spectrum"]["source"] == "regenerated"
     assert set(result["accuracy"]) == {"gated", "uniform"}
     assert result["scores"]["spectral_distance"]["uniform_noise"]["auroc"] == 1
 

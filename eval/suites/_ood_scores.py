@@ -20,17 +20,32 @@ CONVENTION = (
     "those from outside as positive, AUPR-in the known ones. Full-spectrum counts corrupted known images as known."
 )
 _ROUTED = {
-    "msp": "1 - largest probability",
-    "entropy": "entropy of the probabilities",
-    "energy": "free energy of the logits, mean over the cards by their weights",
+    "msp": ("1 - largest probability", "one minus the largest probability of the pooled answer"),
+    "entropy": ("entropy", "entropy of the pooled probabilities"),
+    "energy": ("energy", "free energy of each card's logits, mean over the cards by their weights"),
 }
 _OTHERS = {
-    "disagreement": "mutual information between answer and card, over all cards",
-    "spectral_distance": "distance of the spectrum to the nearest reference: what the gate sees; no card runs",
-    "knn_features": f"distance to the {NEIGHBOUR}th nearest training image in the best single card's last features",
-    "knn_logits": f"distance to the {NEIGHBOUR}th nearest training image in the mean logits of all cards",
+    "disagreement": ("disagreement", "mutual information between answer and card, over all cards"),
+    "spectral_distance": (
+        "spectral distance",
+        "distance of the spectrum to the nearest reference: what the gate sees, and no card runs",
+    ),
+    "knn_features": (
+        "nearest neighbours, features",
+        f"distance to the {NEIGHBOUR}th nearest training image in the best single card's last features",
+    ),
+    "knn_logits": (
+        "nearest neighbours, logits",
+        f"distance to the {NEIGHBOUR}th nearest training image in the mean logits of all cards, which have no features",
+    ),
 }
-TITLES = {f"{route}_{name}": f"{title}, {route}" for route in ROUTES for name, title in _ROUTED.items()} | _OTHERS
+_TEXTS = {
+    f"{route}_{name}": (f"{title}, {route}", f"{text}, {route}")
+    for route in ROUTES
+    for name, (title, text) in _ROUTED.items()
+} | _OTHERS
+TITLES = {name: title for name, (title, _) in _TEXTS.items()}
+DEFINITIONS = {name: text for name, (_, text) in _TEXTS.items()}
 
 
 def card_scores(cell: CellAnswers) -> dict[str, Floats]:

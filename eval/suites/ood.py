@@ -26,7 +26,7 @@ from eval.measure import CellAnswers, Job, cell_job, clean_job, labels_of
 from eval.metrics import Floats, intervals, is_correct
 from eval.suites._base import SUITES, Json, register
 from eval.suites._ood_neighbours import Neighbours, neighbours
-from eval.suites._ood_scores import CONVENTION, ROUTES, TITLES, card_scores, detection_table
+from eval.suites._ood_scores import CONVENTION, DEFINITIONS, ROUTES, TITLES, card_scores, detection_table
 from eval.suites._ood_sets import OutsideSet, Skipped, outside_sets
 from eval.suites.corruptions import CorruptionSuite
 
@@ -67,15 +67,17 @@ class OodSuite:
         return {
             "data": context.describe(test),
             "n": len(known),
-            "source": source,
+            "source": "public test sets and generated noise",
             "best_card": context.best_card.as_dict(context.deck),
             "accuracy": _accuracy(context, first),
             "sets": [_described(outside) for outside in sets],
             "skipped": [dataclasses.asdict(one) for one in skipped],
             "convention": CONVENTION,
             "titles": {name: TITLES[name] for name in everything},
+            "definitions": {name: DEFINITIONS[name] for name in everything},
             "scores": detection_table(scores[0], unknown, groups),
             "full_spectrum": {
+                "source": source,
                 "cells": [list(cell) for cell in cells],
                 "n_cell": shifted[0].size,
                 "n": len(everything["disagreement"]),
