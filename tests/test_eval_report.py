@@ -1,85 +1,91 @@
-"""Reports and tables rendered from JSON alone."""
+"""The report of a deck, rendered from the JSON of its suites alone."""
 
 from __future__ import annotations
 
 import copy
-import json
 import re
+from collections.abc import Callable
 from html.parser import HTMLParser
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
+from eval_json import Maker
 
-from cards_deck.errors import DataError, InputError
-from cards_deck.inference.fake_deck import fake_deck
-from cards_deck.inference.gate import Routing
-from eval import report, tables
-from eval.__main__ import main
-from eval.markdown import render_markdown
-from eval.provenance import provenance
-from eval.results import results
-from eval.routes import Outcome, outcome
-from eval.sources import published_rows
-from eval.suites import SUITES
+from eval.report import (
+    Suites,
+    beyond,
+    corruptions,
+    costs,
+    gating,
+    headline,
+    live,
+    read_suites,
+    summary_line,
+    trust,
+    write_json,
+    write_reports,
+)
+from eval.report.page import render
+from eval.report.published import adaptation_rows, comparable, published_rows
+from eval.tables import REPORTS
 
-SUITE = SUITES["cifar10-c"]
-VOID = {"meta", "line", "circle", "polyline", "br"}
-
-
-def _outcome(n: int, seed: int) -> Outcome:
-    random = np.random.default_rng(seed)
-    choice = random.integers(0, 2, n)
-    weights = np.zeros((n, 4), np.float32)
-    weights[np.arange(n), choice] = 1
-    routing = Routing(weights, np.zeros((n, 2), np.float32), random.random(n) < 0.1, choice)
-    labels = np.arange(n) % 10
-    logits = random.normal(size=(4, n, 10)).astype(np.float32) + 2 * np.eye(10, dtype=np.float32)[labels]
-    return outcome(logits, routing, labels)
+Json = dict[str, Any]
+VOID = {"meta", "br", "path", "use", "line", "circle", "rect"}
+OPTIONAL = (
+    "validation",
+    "calibration",
+    "selective",
+    "diversity",
+    "relative",
+    "significance",
+    "regret",
+    "spectra",
+    "timing",
+)
 
 
 @pytest.fixture(scope="module")
-def made() -> dict[str, Any]:
-    deck = fake_deck()
-    cells = [_outcome(20, 1 + place) for place in range(75)]
-    identity = {
-        "schema_version": 1,
-        "deck": "cifar10-fake",
-        "deck_version": "1",
-        "deck_size_bytes": 4_200_000,
-        "suite": "cifar10-c",
-        "title": SUITE.title_for("cifar10", "regenerated", 0),
-        "data": {"name": "cifar10", "split": "test", "classes": 10, "image_size": 32, "sha256": "ab" * 32},
-        "n": 20,
-        "n_clean": 30,
-        "seed": 0,
-        "source": "regenerated",
-        "frost": "published",
-        "engine": "fake",
-        "bootstrap": {"resamples": 100, "level": 0.95, "unit": "image", "seed": 0},
-        "best_card": {"id": deck.cards[1].id, "name": deck.cards[1].name, "chosen_on": "validation", "scores": {}},
-    }
-    measured = results(deck, _outcome(30, 0), cells, SUITE, best_card=1, seed=0, resamples=100)
-    return {**identity, **measured, "provenance": provenance(["python", "-m", "eval"])}
+def stored() -> dict[str, Json]:
+    return Maker().all()
 
 
 @pytest.fixture
-def result(made: dict[str, Any]) -> dict[str, Any]:
-    return copy.deepcopy(made)
+def made(stored: dict[str, Json]) -> dict[str, Json]:
+    return copy.deepcopy(stored)
 
 
-class _Balance(HTMLParser):
+@pytest.fixture(scope="module")
+def rendered(stored: dict[str, Json], tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """The whole report, drawn once: it takes seconds."""
+    folder = tmp_path_factory.mktemp("report")
+    for name, result in stored.items():
+        write_json(result, folder / f"{name}.json")
+    page, text = write_reports(folder)
+    assert [page.name, text.name] == ["report.html", "report.md"]
+    return page.read_text(encoding="utf-8"), text.read_text(encoding="utf-8")
+
+
+class _Page(HTMLParser):
     """Fails where a tag closes another than the last one opened."""
 
     def __init__(self) -> None:
         super().__init__()
         self.open: list[str] = []
         self.seen: set[str] = set()
+        self.ids: list[str] = []
+        self.links: set[str] = set()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.seen.add(tag)
-        assert not any(name.startswith("on") for name, _ in attrs)
+        found = dict(attrs)
+        assert not any(name.startswith("on") for name in found)
+        assert not {"src", "xlink:href"} & set(found)
+        if found.get("id"):
+            self.ids.append(str(found["id"]))
+        if found.get("href"):
+            self.links.add(str(found["href"]))
+        if tag == "svg":
+            assert found.get("aria-label"), "a picture has to say what it shows"
         if tag not in VOID:
             self.open.append(tag)
 
@@ -88,122 +94,205 @@ class _Balance(HTMLParser):
             assert self.open.pop() == tag
 
 
-def test_the_page_is_whole_and_reaches_for_nothing(result: dict[str, Any]) -> None:
-    page = report.render_html(result)
-    parser = _Balance()
-    parser.feed(page)
+def test_the_page_is_whole_and_reaches_for_nothing(rendered: tuple[str, str]) -> None:
+    parser = _Page()
+    parser.feed(rendered[0])
     assert parser.open == []
-    assert not parser.seen & {"script", "link", "img", "iframe", "object"}
-    assert not re.search(r"(src|href)\s*=|@import|url\(", page)
-    assert "prefers-color-scheme: dark" in page
-    assert "@media print" in page
+    assert not parser.seen & {"script", "link", "img", "iframe", "object", "style2"}
+    assert not re.search(r"@import|url\(", rendered[0])
+    assert all(link.startswith("#") and link[1:] in parser.ids for link in parser.links)
+    assert len(parser.ids) == len(set(parser.ids)), "an id stands twice, so that a picture may borrow from another"
 
 
-def test_the_page_shows_every_cell_and_says_what_was_measured(result: dict[str, Any]) -> None:
-    page = report.render_html(result)
-    for row in result["cells"]["routes"]["gated"].values():
-        for value in row:
-            assert f">{100 * value:.1f}</td>" in page
-    assert page.count("jpeg compression") >= 5
-    assert "CIFAR-10-C (regenerated, seed 0)" in page
-    assert "published benchmark" in page
-    assert result["provenance"]["versions"]["numpy"] in page
+def test_every_colour_is_defined_in_light_dark_and_print(rendered: tuple[str, str]) -> None:
+    palettes = re.findall(r":root \{(.*?)\}", rendered[0], flags=re.DOTALL)
+    assert len(palettes) == 3
+    used = set(re.findall(r"var\((--[a-z]+)\)", rendered[0])) - {"--stops", "--p"}
+    for palette in palettes:
+        assert used <= set(re.findall(r"(--[a-z]+):", palette))
+    assert not re.search(r"(fill|stroke):#", rendered[0]), "a picture has a colour of its own"
 
 
-def test_text_from_the_json_is_escaped(result: dict[str, Any]) -> None:
+def test_the_page_shows_every_cell_and_says_what_was_measured(
+    rendered: tuple[str, str], stored: dict[str, Json]
+) -> None:
+    page = rendered[0]
+    for suite in ("cifar10-c", "cifar10-c-bar"):
+        for row in stored[suite]["cells"]["routes"]["gated"].values():
+            for value in row:
+                assert f">{100 * value:.1f}</td>" in page
+    for name in ("CIFAR-10-C (regenerated, seed 0)", "published benchmark", "numpy 2.4.6", "CIFAR-10.1 v6"):
+        assert name in page
+    for section in (
+        "headline",
+        "cells",
+        "routes",
+        "published",
+        "gate",
+        "spectra",
+        "calibration",
+        "ood",
+        "stream",
+        "how",
+    ):
+        assert f'<section id="{section}">' in page
+
+
+def test_markdown_holds_the_same_sections_in_rectangular_tables(rendered: tuple[str, str]) -> None:
+    blocks = [block.splitlines() for block in rendered[1].split("\n\n") if block.startswith("|")]
+    assert len(blocks) > 25
+    assert all(len({len(re.findall(r"(?<!\\)\|", line)) for line in block}) == 1 for block in blocks)
+    titles = re.findall(r"<h2>(.*?)</h2>", rendered[0])
+    assert re.findall("^## (.*)$", rendered[1], flags=re.MULTILINE) == [title for title in titles if title != "Spectra"]
+    assert "| gaussian noise |" in rendered[1]
+
+
+def test_text_from_the_json_is_escaped(made: dict[str, Json]) -> None:
+    result = bare(made["cifar10-c"])
     result["deck"] = "<script>alert(1)</script>"
     result["cards"][0]["name"] = "<img src=x>"
     result["best_card"]["name"] = "<b>"
-    page = report.render_html(result)
+    page, _ = render(Suites((result,)))
     assert not re.search("<script|<img|>-<b>", page)
     assert "&lt;script&gt;" in page
 
 
-def test_published_rows_stand_beside_ours_with_a_tag(result: dict[str, Any]) -> None:
-    page = report.render_html(result)
-    assert page.count("<em>regenerated</em>") == 2
-    assert "LRR CARD-Deck (Diffenderfer 2021)" in page
+def bare(result: Json) -> Json:
+    """A corruption suite without everything that may be missing."""
+    return {name: value for name, value in result.items() if name not in (*OPTIONAL, "gate_choices", "timing")}
+
+
+def test_what_is_missing_leaves_its_section_out(made: dict[str, Json]) -> None:
+    result = bare(made["cifar10-c"]) | {"deck_size_bytes": None}
+    for card in result["cards"]:
+        for name in ("macs", "macs_executed", "bytes", "flop_density"):
+            del card[name]
+    page, _ = render(Suites((result,)))
+    shown = re.findall(r'<section id="([a-z]+)">', page)
+    assert shown == ["headline", "cells", "routes", "differences", "published", "cards", "how"]
+
+
+@pytest.mark.parametrize("kind", ["shift", "ood", "sequences", "adversarial", "stream"])
+def test_a_deck_may_be_measured_on_anything_alone(made: dict[str, Json], kind: str) -> None:
+    (result,) = [one for one in made.values() if one["kind"] == kind]
+    page, text = render(Suites((result,)))
+    assert re.findall(r'<section id="([a-z]+)">', page) == ["headline", kind, "how"]
+    assert result["title"] in text
+    assert result["deck"] in summary_line(result)
+
+
+def test_images_without_labels_show_what_the_gate_did() -> None:
+    section = beyond.shift(Suites((Maker().folder(),)))
+    assert section is not None
+    assert [type(block).__name__ for block in section.blocks] == ["Heading", "Text"]
+
+
+@pytest.mark.parametrize(
+    ("part", "field"),
+    [
+        (trust.calibration, "calibration"),
+        (trust.selective, "selective"),
+        (trust.diversity, "diversity"),
+        (gating.choices, "gate_choices"),
+        (gating.spectra, "spectra"),
+    ],
+)
+def test_a_section_needs_its_field(part: Callable[[Suites], Any], field: str, made: dict[str, Json]) -> None:
+    result = made["cifar10-c"]
+    del result[field]
+    assert part(Suites((result,))) is None
+    assert live.streams(Suites((result,))) is None
+
+
+def test_better_is_said_only_where_the_paired_interval_excludes_zero(made: dict[str, Json]) -> None:
+    result = made["cifar10-c"]
+    for low, said in ((0.001, "better than"), (-0.001, "no difference shown"), (-0.02, "worse than")):
+        high = low + 0.01
+        result["differences"]["gated_minus_best_card"]["mean"] = {"value": low + 0.005, "low": low, "high": high}
+        section = headline.headline(Suites((result,)))
+        assert section is not None
+        point = section.blocks[2].left[1].points[0].text  # type: ignore[union-attr]
+        assert said in point
+        assert "best single card (gaussian-2)" in point
+        for word in {"better", "worse"} - {said.split()[0]}:
+            assert word not in point
+
+
+def test_cells_are_marked_where_the_test_says_so(made: dict[str, Json]) -> None:
+    result = made["cifar10-c"]
+    tested = result["significance"]["gated_vs_best_card"]
+    for row in tested.values():
+        row[:] = [{"gained": 5, "lost": 5, "p": 1.0, "holm": 1.0}] * 5
+    tested["fog"][1] = {"gained": 90, "lost": 20, "p": 1e-6, "holm": 0.049}
+    tested["snow"][4] = {"gained": 20, "lost": 90, "p": 1e-6, "holm": 0.001}
+    tested["frost"][0] = {"gained": 20, "lost": 90, "p": 1e-6, "holm": 0.05}
+    section = corruptions.maps(Suites((result,)))
+    assert section is not None
+    shown = section.blocks[1].maps[1]  # type: ignore[union-attr]
+    found = {(name, place): mark for name, row in shown.marks.items() for place, mark in enumerate(row) if mark}
+    assert found == {("fog", 1): "better", ("snow", 4): "worse"}
+
+
+def test_published_rows_stand_beside_ours_with_a_tag(made: dict[str, Json], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(costs, "cost_picture", lambda *_, **__: "<svg/>")
+    result = made["cifar10-c"]
+
+    def tags() -> list[str]:
+        section = costs.published(Suites((result,)))
+        return [] if section is None else [row.name.tag for row in section.blocks[-1].rows]  # type: ignore[union-attr]
+
+    assert sorted(set(tags())) == ["official", "regenerated"]
+    assert tags().count("regenerated") == 3
     result["source"] = "official"
-    assert "<em>regenerated</em>" not in report.render_html(result)
+    assert tags().count("") == 3
     result["data"]["name"] = "folder"
-    assert "LRR CARD-Deck" not in report.render_html(result)
+    assert tags() == []
+    assert comparable(made["cifar10-c-bar"]) == []
 
 
-def test_published_rows_are_percentages_with_passes() -> None:
-    for suite in SUITES:
+def test_published_rows_are_percentages_with_passes_and_sizes() -> None:
+    for suite in ("cifar10-c", "cifar100-c"):
         rows, source = published_rows(suite)
         assert "RobustBench" in source
         assert [row["mean"] for row in rows] == sorted((row["mean"] for row in rows), reverse=True)
-        assert all(50 < row["severity5"] < row["mean"] < row["clean"] < 100 and row["passes"] in (1, 6) for row in rows)
+        for row in rows:
+            assert 50 < row["severity5"] < row["mean"] < row["clean"] < 100
+            assert row["passes"] in (1, 6)
+            assert row["kept"] in (1, 0.05)
+            assert 2e6 < row["parameters"] < row["macs"] < 6e9
+    rows, source = adaptation_rows()
+    assert "severity 5" in source
+    assert {row["name"]: row["mixed"] for row in rows}["TENT"] == 44.1
 
 
-def test_a_uniform_gate_has_no_map_of_choices(result: dict[str, Any]) -> None:
-    assert "Nearest: augmix" in report.render_html(result)
-    result["gate"]["kind"] = "uniform"
-    assert "Nearest: augmix" not in report.render_html(result)
+def test_executed_multiply_adds_are_passes_times_cards(made: dict[str, Json]) -> None:
+    result = made["cifar10-c"]
+    for place, card in enumerate(result["cards"]):
+        card["macs_executed"] = 10.0 * (place + 1)
+    assert costs.executed(result, "gated") == pytest.approx(1.6 * 25)
+    assert costs.executed(result, "best_card") == 10.0
+    result["routes"]["gated"]["macs_executed"] = 7
+    assert costs.executed(result, "gated") == 7
 
 
-def test_markdown_tables_are_rectangular(result: dict[str, Any]) -> None:
-    text = render_markdown(result)
-    blocks = [block.splitlines() for block in text.split("\n\n") if block.startswith("|")]
-    assert len(blocks) == 6
-    assert all(len({line.count("|") for line in block}) == 1 for block in blocks)
-    assert "| gaussian noise |" in text
+def test_a_uniform_gate_has_no_map_of_choices(made: dict[str, Json]) -> None:
+    result = made["cifar10-c"]
 
+    def titles() -> list[str]:
+        section = gating.choices(Suites((result,)))
+        assert section is not None
+        return [shown.title for shown in section.blocks[-1].maps]  # type: ignore[union-attr]
 
-def test_reports_are_written_beside_their_json_and_rendered_again(result: dict[str, Any], tmp_path: Path) -> None:
-    path = report.write_json(result, tmp_path / "deck" / "cifar10-c.json")
-    assert report.read_json(path) == json.loads(path.read_text(encoding="utf-8"))
-    assert main(["report", str(path)]) == 0
-    assert sorted(file.name for file in path.parent.iterdir()) == ["cifar10-c.html", "cifar10-c.json", "cifar10-c.md"]
-    assert path.with_suffix(".html").read_text(encoding="utf-8") == report.render_html(report.read_json(path))
-
-
-@pytest.mark.parametrize("text", ["", "[1]", "{}", '{"deck": 1'])
-def test_what_is_no_report_is_refused_by_name(tmp_path: Path, text: str) -> None:
-    (tmp_path / "x.json").write_text(text)
-    with pytest.raises(DataError, match=r"x\.json"):
-        report.read_json(tmp_path / "x.json")
-
-
-def test_a_later_schema_is_refused(result: dict[str, Any], tmp_path: Path) -> None:
-    path = report.write_json(result | {"schema_version": 2}, tmp_path / "x.json")
-    with pytest.raises(DataError, match="schema_version 1, got 2"):
-        report.read_json(path)
+    assert titles() == ["Nearest: augmix", "Nearest: gaussian", "Cards run", "Unknown spectrum"]
+    result["gate_choices"]["kind"] = "uniform"
+    assert titles() == ["Cards run", "Unknown spectrum"]
 
 
 def test_committed_reports_are_what_their_json_says() -> None:
-    for path in sorted(tables.REPORTS.glob("*/*.json")):
-        stored = report.read_json(path)
-        assert path.with_suffix(".html").read_text(encoding="utf-8") == report.render_html(stored), path
-        assert path.with_suffix(".md").read_text(encoding="utf-8") == render_markdown(stored), path
-
-
-def test_the_table_is_written_between_the_markers_and_checked(result: dict[str, Any], tmp_path: Path) -> None:
-    report.write_json(result, tmp_path / "reports" / "cifar10-fake" / "cifar10-c.json")
-    readme, where = tmp_path / "README.md", ["--reports", str(tmp_path / "reports")]
-    readme.write_text(f"before\n{tables.BEGIN}\nold\n{tables.END}\nafter\n")
-    assert main(["table", *where, "--check", str(readme)]) == 1
-    assert main(["table", *where, "--write", str(readme)]) == 0
-    assert main(["table", *where, "--check", str(readme)]) == 0
-    text = readme.read_text(encoding="utf-8")
-    assert text.startswith(f"before\n{tables.BEGIN}\n")
-    assert text.endswith(f"\n{tables.END}\nafter\n")
-    shown = result["routes"]["gated"]["mean"]
-    assert f"{100 * shown['value']:.1f} [{100 * shown['low']:.1f}, {100 * shown['high']:.1f}]" in text
-    readme.write_text(text.replace("best single card |", "best single card | 1"), encoding="utf-8")
-    assert main(["table", *where, "--check", str(readme)]) == 1
-
-
-def test_a_file_without_markers_is_refused_by_name(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"README\.md must hold"):
-        tables.with_table(f"{tables.END}\n{tables.BEGIN}", "table", name="README.md")
-
-
-def test_no_report_gives_a_sentence(tmp_path: Path) -> None:
-    assert tables.results_table(tmp_path) == "No deck has been measured yet."
-
-
-def test_groups_of_corruptions_are_marked_in_every_map(result: dict[str, Any]) -> None:
-    page = report.render_html(result)
-    assert page.count('<tr class="first">') == 3 * (3 + 4)
+    """Pictures may differ in the last digit between machines, and are left out."""
+    drawing = re.compile(r'(<svg class="drawing"[^>]*>).*?</svg>')
+    for folder in sorted({path.parent for path in REPORTS.glob("*/*.json")}):
+        page, text = render(read_suites(folder))
+        stored = (folder / "report.html").read_text(encoding="utf-8")
+        assert drawing.sub(r"\1", stored) == drawing.sub(r"\1", page), folder
+        assert (folder / "report.md").read_text(encoding="utf-8") == text, folder

@@ -12,7 +12,6 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from html import escape
-from itertools import pairwise
 from typing import Any
 
 import matplotlib
@@ -142,14 +141,20 @@ def _decimal(value: float) -> str:
 
 
 def spread(places: Sequence[float], gap: float, low: float = -math.inf, high: float = math.inf) -> list[float]:
-    """Move heights apart until neighbours are `gap` apart, keeping their order, near their mean and within the ends."""
+    """Move heights as little as possible until neighbours are `gap` apart, in the same order, between the ends.
+
+    Least squares: pool adjacent violators on the heights less their share of gaps, then clip.
+    """
     order = sorted(range(len(places)), key=places.__getitem__)
+    pools: list[tuple[float, int]] = []  # (sum, count) of heights that share one level
+    for rank, place in enumerate(order):
+        pools.append((places[place] - rank * gap, 1))
+        while len(pools) > 1 and pools[-2][0] / pools[-2][1] > pools[-1][0] / pools[-1][1]:
+            (last, count), (before, more) = pools.pop(), pools.pop()
+            pools.append((before + last, more + count))
+    levels = [total / count for total, count in pools for _ in range(count)]
+    top = max(low, high - (len(places) - 1) * gap)
     moved = list(places)
-    for before, after in pairwise(order):
-        moved[after] = max(moved[after], moved[before] + gap)
-    shift = sum(m - p for m, p in zip(moved, places, strict=True)) / max(1, len(places))
-    shift = max(shift, max(moved, default=0.0) - high)
-    shift = min(shift, min(moved, default=0.0) - low)
-    shift = max(shift, max(moved, default=0.0) - high)
-    shift = min(shift, min(moved, default=0.0) - low)
-    return [place - shift for place in moved]
+    for rank, place in enumerate(order):
+        moved[place] = min(max(levels[rank], low), top) + rank * gap
+    return moved

@@ -1,0 +1,123 @@
+"""Reading and writing the JSON of suites, the table made from it, and comparisons of decks."""
+
+from __future__ import annotations
+
+import copy
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from eval_json import Maker
+
+from cards_deck.errors import DataError, InputError
+from eval import tables
+from eval.__main__ import main
+from eval.report import read_json, read_suites, write_json
+
+Json = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def stored() -> dict[str, Json]:
+    return Maker().all()
+
+
+@pytest.fixture
+def made(stored: dict[str, Json]) -> dict[str, Json]:
+    return copy.deepcopy(stored)
+
+
+@pytest.mark.parametrize("text", ["", "[1]", "{}", '{"deck": 1', '{"schema_version": 2}'])
+def test_what_is_no_report_is_refused_by_name(tmp_path: Path, text: str) -> None:
+    (tmp_path / "x.json").write_text(text)
+    with pytest.raises(DataError, match=r"x\.json"):
+        read_json(tmp_path / "x.json")
+
+
+def test_the_old_schema_is_refused_with_what_to_do(made: dict[str, Json], tmp_path: Path) -> None:
+    path = write_json(made["cifar10-c"] | {"schema_version": 1}, tmp_path / "x.json")
+    with pytest.raises(DataError, match=r"schema_version 2, got 1: measure again .*cifar10-fake --suite cifar10-c"):
+        read_json(path)
+
+
+def test_a_folder_holds_one_deck_under_one_gate(made: dict[str, Json], tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="at least one suite"):
+        read_suites(tmp_path)
+    for name, result in made.items():
+        write_json(result, tmp_path / f"{name}.json")
+    found = read_suites(tmp_path)
+    assert found.main is not None
+    assert found.main["suite"] == "cifar10-c"
+    assert [suite["suite"] for suite in found.of("corruptions")] == ["cifar10-c", "cifar10-c-bar"]
+    write_json(made["ood"] | {"gate": {"kind": "uniform"}}, tmp_path / "ood.json")
+    with pytest.raises(DataError, match=r"ood\.json .* gate is \{'kind': 'uniform'\}"):
+        read_suites(tmp_path)
+
+
+def test_numbers_in_the_json_are_kept(made: dict[str, Json], tmp_path: Path) -> None:
+    path = write_json(made["cifar10-c"], tmp_path / "deck" / "cifar10-c.json")
+    assert read_json(path) == json.loads(path.read_text(encoding="utf-8")) == made["cifar10-c"]
+    assert [file.name for file in path.parent.iterdir()] == ["cifar10-c.json"]
+
+
+def test_the_table_is_written_between_the_markers_and_checked(made: dict[str, Json], tmp_path: Path) -> None:
+    for name, result in made.items():
+        write_json(result, tmp_path / "reports" / "cifar10-fake" / f"{name}.json")
+        write_json(result, tmp_path / "reports" / "cifar10-fake@uniform" / f"{name}.json")
+    readme, where = tmp_path / "README.md", ["--reports", str(tmp_path / "reports")]
+    readme.write_text(f"before\n{tables.BEGIN}\nold\n{tables.END}\nafter\n")
+    assert main(["table", *where, "--check", str(readme)]) == 1
+    assert main(["table", *where, "--write", str(readme)]) == 0
+    assert main(["table", *where, "--check", str(readme)]) == 0
+    text = readme.read_text(encoding="utf-8")
+    assert text.startswith(f"before\n{tables.BEGIN}\n")
+    assert text.endswith(f"\n{tables.END}\nafter\n")
+    for suite in ("cifar10-c", "cifar10-c-bar"):
+        shown = made[suite]["routes"]["gated"]["mean"]
+        assert f"{100 * shown['value']:.1f} [{100 * shown['low']:.1f}, {100 * shown['high']:.1f}]" in text
+    readme.write_text(text.replace("best single card |", "best single card | 1"), encoding="utf-8")
+    assert main(["table", *where, "--check", str(readme)]) == 1
+
+
+def test_the_table_has_three_rows_per_corruption_suite(made: dict[str, Json], tmp_path: Path) -> None:
+    made["cifar10-c-bar"]["routes"]["uniform"]["noise"] = None
+    for name, result in made.items():
+        write_json(result, tmp_path / "cifar10-fake" / f"{name}.json")
+    lines = [line for line in tables.results_table(tmp_path).splitlines() if line.startswith("|")]
+    names = [line.split(" | ")[0].strip("| ") for line in lines[2:]]
+    first = ["deck, gated", "deck, plain average", "best single card"]
+    assert names == [*first, *(f"{name}, CIFAR-10-C-bar" for name in first)]
+    assert len({line.count("|") for line in lines}) == 1
+    assert lines[6].split(" | ")[4] == "–"
+
+
+def test_a_file_without_markers_is_refused_by_name() -> None:
+    with pytest.raises(InputError, match=r"README\.md must hold"):
+        tables.with_table(f"{tables.END}\n{tables.BEGIN}", "table", name="README.md")
+
+
+def test_no_report_gives_a_sentence(made: dict[str, Json], tmp_path: Path) -> None:
+    assert tables.results_table(tmp_path) == "No deck has been measured yet."
+    write_json(made["ood"], tmp_path / "cifar10-fake" / "ood.json")
+    assert tables.results_table(tmp_path) == "No deck has been measured yet."
+
+
+def test_reports_are_rendered_again_from_a_folder_or_a_file_in_it(
+    made: dict[str, Json], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_json(made["cifar10.1"], tmp_path / "deck" / "cifar10.1.json")
+    assert main(["report", str(path.parent)]) == 0
+    page = (path.parent / "report.html").read_bytes()
+    assert main(["report", str(path)]) == 0
+    assert (path.parent / "report.html").read_bytes() == page
+    assert capsys.readouterr().out.count("report.md") == 2
+
+
+def test_importing_the_report_does_not_import_matplotlib() -> None:
+    code = "import sys, eval.__main__, eval.report, eval.tables; print('matplotlib' in sys.modules)"
+    root = Path(__file__).resolve().parent.parent
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "False", done.stderr
