@@ -27,6 +27,7 @@ from cards_deck.manifest import (
     PREPROCESSING,
     SCHEMA_VERSION,
     named_files,
+    plain_name,
     read_manifest,
     read_verified,
 )
@@ -198,7 +199,14 @@ def _shared_masks(deck: Deck) -> tuple[bytes, SharedMasks] | None:
 
 
 def card_sizes(deck: Deck) -> dict[str, int]:
-    """Bytes of each card's file in the deck's folder, by the card's name: without the masks that cards share."""
+    """Bytes of each card's file by the card's name, without the masks that cards share.
+
+    Of a deck from a folder, the sizes of its files; of another, what `write_deck` would write. DeckError where the
+    folder is gone.
+    """
+    if deck.folder is not None:
+        entries = read_manifest(deck.folder)["cards"]
+        return {entry["name"]: (deck.folder / plain_name(deck.folder, entry)).lstat().st_size for entry in entries}
     shared = _shared_masks(deck)
     return {card.name: len(card_bytes(card, shared[1] if shared else None)) for card in deck.cards}
 

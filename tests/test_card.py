@@ -47,6 +47,39 @@ def test_packing_loses_nothing(given_case: tuple[dict[str, Any], dict[str, Any],
     assert specs_again == specs
 
 
+@st.composite
+def _quantized(draw: st.DrawFn) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any], int]:
+    shape = tuple(draw(st.lists(st.integers(1, 5), min_size=1, max_size=4)))
+    bits, density = draw(st.sampled_from([1, 2, 8])), draw(st.sampled_from([0.0, 0.1, 0.5, 1.0]))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    largest = 127 if bits == 8 else 1
+    codes = rng.choice([-1, 1], shape) if bits == 1 else rng.integers(-largest, largest + 1, shape)
+    scale = np.exp(rng.normal(0, 5, draw(st.sampled_from([1, shape[0]])))).astype(np.float32)
+    values = codes.astype(np.int8) * scale.reshape(-1, *[1] * (len(shape) - 1))
+    mask = np.asarray(rng.random(shape) < density)
+    masks = {"w": mask} if draw(st.booleans()) else {}
+    kept = np.where(mask, values, np.float32(0)) if masks else values
+    other = np.where(mask, rng.normal(size=shape).astype(np.float16), 0).astype(np.float32)
+    return {"w": kept, "v": other, "b": np.ones(2, np.float32)}, {**masks, "v": mask}, {"w": scale}, bits
+
+
+@LIGHT
+@given(_quantized())
+def test_packing_quantized_weights_loses_nothing(
+    given_case: tuple[dict[str, Any], dict[str, Any], dict[str, Any], int],
+) -> None:
+    tensors, masks, scales, bits = given_case
+    entries, specs = pack(tensors, masks, scales, bits)
+    assert {spec["kind"] for spec in specs.values()} == {{8: "int8", 2: "ternary", 1: "sign"}[bits], "float16"}
+    found = unpack(entries, specs, bits, limit=2000)
+    assert set(found.masks) == set(masks)
+    np.testing.assert_array_equal(found.scales["w"], scales["w"])
+    for name, array in tensors.items():
+        assert found.tensors[name].tobytes() == array.tobytes()
+    for name, mask in masks.items():
+        np.testing.assert_array_equal(found.masks[name], mask)
+
+
 @pytest.mark.parametrize("bits", [16, 32])
 def test_write_read_write_gives_the_same_bytes(tmp_path: Path, bits: int) -> None:
     card = fake_card("card", bits=bits)

@@ -57,6 +57,7 @@ def test_shared_masks_are_stored_once_and_cards_come_back_whole(folder: Path, tm
         assert card_bytes(found) == card_bytes(card)
         stored = next(folder.glob(f"{card.name}-*")).stat().st_size
         assert stored == card_sizes(again)[card.name] < len(card_bytes(card))
+        assert stored == card_sizes(dataclasses.replace(again, folder=None))[card.name]
     assert [p.name for p in sorted(folder.iterdir())] == [
         p.name for p in sorted(write_deck(again, tmp_path / "again").iterdir())
     ]

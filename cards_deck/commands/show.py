@@ -28,7 +28,7 @@ def table(deck: Deck) -> str:
     """The deck as text: what it is, then one line per card.
 
     Density is the share of weights kept, MACs left the share of multiply-adds that those take, MMACs their number for
-    one image in millions, bytes the card's file as this release writes it, without masks that cards share.
+    one image in millions, bytes the card's file, without the masks that cards share.
     """
     sizes = card_sizes(deck)
     rows = [HEADINGS, *(_row(card, deck, sizes[card.name]) for card in deck.cards)]
