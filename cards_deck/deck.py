@@ -19,8 +19,9 @@ from typing import Any
 
 from cards_deck import files
 from cards_deck.card import Card, card_bytes, card_from_bytes
-from cards_deck.checks import NAME_RULE, is_name, is_number, is_text, is_whole
+from cards_deck.checks import NAME_RULE, is_name, is_text, is_whole
 from cards_deck.errors import CardError, DeckError, InputError
+from cards_deck.gate_config import GateConfig
 from cards_deck.manifest import (
     MANIFEST,
     MAX_CARDS,
@@ -38,33 +39,6 @@ from cards_deck.shapes import output_classes
 __all__ = ["Deck", "GateConfig", "References", "card_sizes", "read_deck", "size_on_disk", "write_deck"]
 
 MAX_CLASSES = 100_000
-
-
-@dataclass(frozen=True)
-class GateConfig:
-    """The gate's parameters.
-
-    `kind`: "spectral" routes by the nearest reference, "uniform" averages all cards. The others belong to the spectral
-    gate: `max_cards` run at most per image; where (d2 - d1) / d1 of the two nearest references is below `margin`, the
-    best card of the second joins (0 = never); an image farther from every reference than `unknown_quantile` of the
-    training images is flagged.
-    """
-
-    kind: str = "spectral"
-    max_cards: int = 2
-    margin: float = 0.1
-    unknown_quantile: float = 0.995
-
-    def __post_init__(self) -> None:
-        if self.kind not in ("spectral", "uniform"):
-            raise InputError(f"the gate's kind must be 'spectral' or 'uniform', not {self.kind!r}")
-        if not is_whole(self.max_cards, 1):
-            raise InputError(f"max_cards must be a whole number of at least 1, not {self.max_cards!r}")
-        for name, high in (("margin", 1e6), ("unknown_quantile", 1.0)):
-            value = getattr(self, name)
-            if not is_number(value, 0, high):
-                raise InputError(f"the gate's {name} must be a number from 0 to {high:g}, not {value!r}")
-            object.__setattr__(self, name, float(value))
 
 
 @dataclass(frozen=True, eq=False)
