@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 import PIL
@@ -102,8 +102,8 @@ def generator_fingerprint(corruption: str) -> str:
     digest = hashlib.sha256(f"{np.__version__} {scipy.__version__} {PIL.__version__}".encode())
     if corruption == "frost":
         digest.update(corruptions.frost_source().encode())
-    folder = Path(corruptions.__file__).parent
-    for path in sorted(_sources(Path(inspect.getfile(REGISTRY[corruption])), {folder / "__init__.py"})):
+    digest.update(inspect.getsource(corruptions.corrupt).encode())
+    for path in sorted(_sources(Path(inspect.getfile(REGISTRY[corruption])), set())):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
 
@@ -177,7 +177,9 @@ class StoredCells:
         same = np.array_equal(labels, clean.labels)
         ranks = ranks_by_pixels(clean.images, seed) if same else ranks_by_index(len(labels), seed)
         indices = balanced_subset(labels, ranks, subset)
-        manifest = _manifest(folder)
+        from eval.layout.manifest import read_manifest  # which itself names cells
+
+        manifest = read_manifest(folder)
         if manifest is None:
             return cls(folder, indices, labels[indices])
         return cls(folder, indices, labels[indices], "regenerated", int(manifest["seed"]), str(manifest["frost"]))
@@ -195,14 +197,6 @@ class StoredCells:
         """Of the stored pixels themselves (read at every call), and the cell."""
         pixels = hashlib.sha256(self.images(corruption, severity).data).hexdigest()[:16]
         return f"stored-{pixels}/{corruption}-{severity}"
-
-
-def _manifest(folder: Path) -> dict[str, Any] | None:
-    try:
-        from eval.layout import read_manifest
-    except ImportError:
-        return None
-    return read_manifest(folder)
 
 
 def _load(path: Path) -> NDArray[np.generic]:

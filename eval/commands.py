@@ -14,6 +14,7 @@ from cards_deck.errors import DataError, InputError, MissingExtraError
 from eval.cells import balanced_subset, ranks_by_pixels
 from eval.evaluate import evaluate
 from eval.options import add_data_options, measure_parser, settings_for, with_gate
+from eval.progress import Progress
 from eval.suites import SUITES, Suite, suite_named
 
 
@@ -67,7 +68,16 @@ def write(arguments: Sequence[str]) -> int:
     folder = options.out / suite.folder
     test = data.load(options.data, name=options.name or suite.data, split="test", image_size=options.image_size)
     part = test.subset(balanced_subset(test.labels, ranks_by_pixels(test.images, options.seed), options.subset))
-    write_layout(part.images, part.labels, folder, suite.corruptions, seed=options.seed, processes=options.processes)
+    progress = Progress(len(suite.cells) * len(part), folder.name)
+    write_layout(
+        part.images,
+        part.labels,
+        folder,
+        suite.corruptions,
+        seed=options.seed,
+        processes=options.processes,
+        progress=progress.add,
+    )
     print(f"wrote {folder}: {len(suite.cells)} cells of {len(part):,} images, regenerated with seed {options.seed}")
     return 0
 

@@ -80,9 +80,12 @@ def _diagram(found: Sequence[RouteSummary]) -> list[Json]:
 
 
 def _pooled(found: Sequence[RouteSummary]) -> tuple[Floats, Floats]:
-    """Confidence and correctness of all images of all cells, float64."""
-    confidence = np.concatenate([route.confidence for route in found]).astype(np.float64)
-    return confidence, np.concatenate([route.correct for route in found]).astype(np.float64)
+    """Confidence and correctness of all images of all cells, float64, most confident first: sorted once, not often."""
+    confidence = np.concatenate([route.confidence for route in found])
+    order = np.argsort(-confidence, kind="stable")
+    return confidence[order].astype(np.float64), np.concatenate([route.correct for route in found])[order].astype(
+        np.float64
+    )
 
 
 def selective(measured: Measured, route: str) -> Json:

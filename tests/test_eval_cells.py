@@ -83,8 +83,13 @@ def test_regenerated_cells_are_the_library_s_corruptions() -> None:
     assert len(keys) == 5
 
 
+def _refuse(*_: object, **__: object) -> None:
+    raise AssertionError("an image was made")
+
+
 def test_a_key_makes_no_image_and_follows_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("eval.cells.corruptions.corrupt", None)
+    monkeypatch.setattr("eval.cells.corruptions.corrupt", _refuse)
+    generator_fingerprint.cache_clear()
     before = RegeneratedCells(_dataset(), 0).key("fog", 1)
     sources = {path.name for path in _sources(Path(fog.__file__), set())}
     assert {"fog.py", "_base.py"} <= sources
