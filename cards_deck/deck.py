@@ -55,7 +55,7 @@ class Deck:
     image_size: int
     cards: tuple[Card, ...]
     references: References
-    gate: GateConfig = GateConfig()
+    gate: GateConfig = field(default_factory=GateConfig)
     measured: Mapping[str, Any] = field(default_factory=dict)
     folder: Path | None = None
 
