@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from published_corruptions import pictures
+from published_corruptions import generator_for, pictures
 
 from cards_deck.corruptions import (
     CBAR_CORRUPTIONS,
@@ -19,6 +19,7 @@ from cards_deck.corruptions import (
     REGISTRY,
     SEVERITIES,
     VALIDATION_CORRUPTIONS,
+    Draws,
     _textures,
     corrupt,
     frost_source,
@@ -108,6 +109,12 @@ def test_images_severities_and_corruptions_draw_their_own_numbers():
     shot = corrupt(grey[:1], "shot_noise", 3).astype(float) - grey[:1]
     rows = np.stack([noise[0], noise[1], harder[0], shot[0]]).reshape(4, -1)
     assert np.abs(np.corrcoef(rows) - np.eye(4)).max() < 0.08
+
+
+def test_the_streams_are_those_of_a_philox_key(images):
+    draws = Draws(images[:2], "fog", 2, 7)
+    expected = [generator_for(image, "fog", 2, seed=7).random(5) for image in images[:2]]
+    np.testing.assert_array_equal(draws.random(5), expected)
 
 
 # Published constants that do not grow with the severity: glass s1 to s3 shuffle alike, s5 repeats s4 with more blur;

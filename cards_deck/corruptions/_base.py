@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+from numpy.random.bit_generator import ISeedSequence
 
 from cards_deck.registry import Registry
 
@@ -15,6 +16,16 @@ Images = npt.NDArray[np.uint8]  # [n, size, size, 3]
 Floats = npt.NDArray[np.float64]
 
 PUBLISHED_SIZE = 32  # the image side that the published constants belong to
+
+
+class _Key(ISeedSequence):
+    """A key for Philox. `Philox(key=...)` gives the same stream, but first draws entropy that it throws away."""
+
+    def __init__(self, digest: bytes) -> None:
+        self._digest = digest
+
+    def generate_state(self, n_words: int, dtype: Any = np.uint32) -> npt.NDArray[Any]:
+        return np.frombuffer(self._digest, np.dtype(dtype).newbyteorder("<"), n_words).astype(dtype)
 
 
 class Draws:
@@ -32,11 +43,12 @@ class Draws:
     @cached_property
     def generators(self) -> list[np.random.Generator]:
         """One generator per image, made when a corruption first asks for one."""
-        return [np.random.Generator(np.random.Philox(key=self._key(image))) for image in self._images]
+        keys = [_Key(self._digest(image)) for image in self._images]
+        return [np.random.Generator(np.random.Philox(key)) for key in keys]  # type: ignore[arg-type]
 
-    def _key(self, image: Images) -> int:
+    def _digest(self, image: Images) -> bytes:
         pixels = hashlib.sha256(np.ascontiguousarray(image).data).digest()
-        return int.from_bytes(hashlib.sha256(self._prefix + pixels).digest()[:16], "little")
+        return hashlib.sha256(self._prefix + pixels).digest()
 
     def normal(self, *shape: int) -> Floats:
         """Standard normal numbers, float64 [n, *shape]."""
