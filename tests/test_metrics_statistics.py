@@ -91,10 +91,10 @@ def test_the_standard_row_has_the_published_means() -> None:
 
 
 def test_corruption_errors_by_hand() -> None:
-    errors = {"fog": [0.1, 0.3], "snow": [0.2, 0.2]}
-    standard = {"snow": [0.4, 0.4], "fog": [0.1, 0.1]}
-    assert metrics.mean_corruption_error(errors) == pytest.approx(0.2)
-    assert metrics.relative_mce(errors, standard) == pytest.approx((2 + 0.5) / 2)
+    errors = {"fog": [0.1, 0.9], "snow": [0.2, 0.2]}
+    standard = {"snow": [0.4, 0.4], "fog": [0.1, 0.3]}
+    assert metrics.mean_corruption_error(errors) == pytest.approx(0.35)
+    assert metrics.relative_mce(errors, standard) == pytest.approx((2.5 + 0.5) / 2)  # sums, then their ratio
     assert metrics.relative_mce(standard, standard) == 1
 
 
