@@ -21,10 +21,13 @@ from eval.suites import SUITES, Suite, suite_named
 def measure(arguments: Sequence[str]) -> int:
     """Measure one deck: write the JSON of each suite, then the report of everything measured on the deck so far."""
     from eval import report
+    from eval.report.samples import refuse_published, write_samples_page
 
     options = measure_parser().parse_args(arguments)
     deck, name = with_gate(read_deck(options.deck), options)
     folder = options.out / name
+    if options.samples:
+        refuse_published(folder)
     written = []
     for suite in _suites(options):
         try:
@@ -38,7 +41,10 @@ def measure(arguments: Sequence[str]) -> int:
         print(report.summary_line(result))
     if not written:
         raise DataError(f"no suite could be measured with the data under {options.data}")
-    print("\n".join(f"wrote {file}" for file in (*written, *report.write_reports(folder))))
+    written += report.write_reports(folder)
+    if options.samples and (page := write_samples_page(folder)) is not None:
+        written.append(page)
+    print("\n".join(f"wrote {file}" for file in written))
     return 0
 
 

@@ -103,7 +103,7 @@ class Context:
         try:
             train = self.dataset("train")
         except DataError as error:
-            self.validation_reason = f"no training split: {error}"
+            self.validation_reason = f"no training split: {error}".replace(str(self.settings.root), "DATA")
             print(f"no validation images ({error}): temperatures stay 1, no router is trained", file=sys.stderr)
             return None
         settings = self.settings
