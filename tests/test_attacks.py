@@ -140,6 +140,26 @@ def test_pgd_leaves_alone_what_is_reached_already() -> None:
     np.testing.assert_array_equal(pgd(Linear(torch.ones(3, SIZE, SIZE), reached_at=-1), images, 4, steps=3), images)
 
 
+def test_pgd_keeps_the_best_point_and_not_the_last() -> None:
+    images = fake_images(4, SIZE)
+    clean = _planes(images)
+
+    def farther_is_worse(planes: Tensor, pixels: Images, rows: Rows) -> tuple[Tensor, Bools]:
+        return -(planes - clean[torch.from_numpy(rows)]).abs().sum(dim=(1, 2, 3)), np.zeros(len(rows), bool)
+
+    np.testing.assert_array_equal(pgd(farther_is_worse, images, 4, steps=3), images)
+
+
+def test_success_is_seen_on_the_hard_gate(deck: Deck) -> None:
+    images, rows = _between(96), np.arange(96)
+    predictor = Predictor(deck, engine=EngineKind.TORCH)
+    even = predictor.predict(images, weights=np.full(4, 0.25, np.float32)).labels
+    aim = WrongThroughTheGate(SmoothDeck(deck, predictor.gate, temperature=1e6), predictor.gate, even)
+    loss, reached = aim(_planes(images), images, rows)
+    np.testing.assert_array_equal(reached, predictor.predict(images).labels != even)
+    assert ((loss.numpy() > 0) != reached).any()  # what the soft gate thinks is something else
+
+
 def test_pgd_raises_the_loss_with_the_radius_and_turns_answers(deck: Deck) -> None:
     images = _between(32)
     predictor = Predictor(deck, engine=EngineKind.TORCH)

@@ -16,6 +16,7 @@ from cards_deck.errors import MissingExtraError
 from cards_deck.inference.engines import EngineKind
 from cards_deck.inference.fake_deck import fake_deck, fake_images
 from cards_deck.inference.predictor import Predictor
+from eval.attacks.judge import Found, Judge
 from eval.context import Context, Settings
 from eval.suites import suite_named
 
@@ -81,6 +82,22 @@ def test_attacks_bite_and_all_together_bite_most(measured: dict[str, Any]) -> No
     (pgd,) = _rows(measured, attack="pgd", target="gated", radius="9/255")
     assert pgd["accuracy"]["value"] < pgd["clean_accuracy"]["value"]
     assert 0 < pgd["clean_accuracy"]["value"] < 1
+
+
+def test_an_image_broken_by_any_attack_is_broken_by_all_together(root: Path) -> None:
+    deck = fake_deck(16, 4)
+    context = _context(deck, root)
+    judge = Judge(context, context.dataset("test"), 0)
+    right = np.flatnonzero(judge.before["gated"].labels == judge.clean.labels)
+    found = []
+    for attack, row in (("pgd", right[0]), ("square", right[1])):
+        images = judge.clean.images.copy()
+        images[row] = images[np.flatnonzero(judge.before["gated"].labels != judge.clean.labels[row])[0]]
+        found.append(Found(attack, "gated", 1, images, {}))
+    rows = {(row["attack"], row["target"]): row["accuracy"]["value"] for row in judge.rows(found)}
+    count = len(judge.clean)
+    assert rows["pgd", "gated"] == pytest.approx((len(right) - 1) / count, abs=1e-6)
+    assert rows["all", "gated"] == pytest.approx((len(right) - 2) / count, abs=1e-6)
 
 
 def test_the_gate_is_attacked_alone_and_costs_no_more(measured: dict[str, Any]) -> None:
