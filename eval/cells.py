@@ -103,18 +103,22 @@ def generator_fingerprint(corruption: str) -> str:
     if corruption == "frost":
         digest.update(corruptions.frost_source().encode())
     digest.update(inspect.getsource(corruptions.corrupt).encode())
-    for path in sorted(_sources(Path(inspect.getfile(REGISTRY[corruption])), set())):
+    for path in sorted(imported(Path(inspect.getfile(REGISTRY[corruption])), "corruptions")):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
 
 
-def _sources(path: Path, seen: set[Path]) -> set[Path]:
-    """`path`, `seen` and the private modules beside them that they import: what a corruption's pixels follow from."""
-    if path not in seen and path.is_file():
-        seen.add(path)
-        for name in re.findall(r"corruptions\.(_\w+) import", path.read_text(encoding="utf-8")):
-            _sources(path.parent / f"{name}.py", seen)
-    return seen
+def imported(path: Path, package: str) -> set[Path]:
+    """A module's file, and those of the modules beside it in `package` that it imports, directly or not."""
+    found: set[Path] = set()
+    waiting = [path]
+    while waiting:
+        module = waiting.pop()
+        if module not in found and module.is_file():
+            found.add(module)
+            names = re.findall(rf"{package}\.(\w+) import|{package} import (\w+)", module.read_text(encoding="utf-8"))
+            waiting += [path.parent / f"{first or second}.py" for first, second in names]
+    return found
 
 
 @dataclass(frozen=True)

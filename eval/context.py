@@ -76,7 +76,7 @@ class Context:
         """Every card's answers, spectra and distances of a cell, through the cache."""
         cache = Cache(self.settings.cache)
         cache.check()
-        return Measurer(self.predictor, cache, resolved(self.settings.engine))
+        return Measurer(self.predictor, cache)
 
     def progress(self, total: int, label: str) -> Progress:
         """A progress line on stderr over `total` images."""

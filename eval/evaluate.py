@@ -8,7 +8,6 @@ from typing import Any
 
 from cards_deck.deck import Deck, size_on_disk
 from eval.context import Context, Settings
-from eval.measure import resolved
 from eval.provenance import provenance
 
 __all__ = ["SCHEMA_VERSION", "Settings", "evaluate"]
@@ -19,9 +18,10 @@ SCHEMA_VERSION = 2
 def evaluate(deck: Deck, settings: Settings, *, command: list[str] | None = None) -> dict[str, Any]:
     """Measure `deck` and return the report's JSON; errors in the data are raised before the long part starts."""
     start = time.monotonic()
-    measured = settings.suite.measure(Context(deck, settings))
+    context = Context(deck, settings)
+    measured = settings.suite.measure(context)
     made = provenance(command) | {"seconds": round(time.monotonic() - start, 1)}
-    return _identity(deck, settings) | measured | {"provenance": made}
+    return _identity(deck, settings) | {"engine": _engine(context)} | measured | {"provenance": made}
 
 
 def _identity(deck: Deck, settings: Settings) -> dict[str, Any]:
@@ -35,7 +35,12 @@ def _identity(deck: Deck, settings: Settings) -> dict[str, Any]:
         "kind": settings.suite.kind,
         "title": settings.suite.title,
         "seed": settings.seed,
-        "engine": str(resolved(settings.engine)),
+        "engine": None,
         "gate": dataclasses.asdict(deck.gate),
         "bootstrap": {"resamples": settings.resamples, "level": 0.95, "unit": "image", "seed": settings.seed},
     }
+
+
+def _engine(context: Context) -> str:
+    """What ran the cards."""
+    return ", ".join(dict.fromkeys(map(str, context.predictor.engines)))

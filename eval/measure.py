@@ -26,13 +26,15 @@ from cards_deck.inference.gate import Gate, Routing, SpectralGate, UniformGate
 from cards_deck.inference.predictor import Predictor
 from cards_deck.spectrum import Floats, log_amplitude
 from eval.cache import Cache
-from eval.cells import Cells, Images, Labels
+from eval.cells import Cells, Images, Labels, imported
 from eval.progress import Progress
 from eval.provenance import package_versions
 
 Spectra = NDArray[np.float16]
 T = TypeVar("T")
 
+PREFERRED = (EngineKind.ONNX, EngineKind.SPARSE, EngineKind.OPENVINO, EngineKind.TORCH)
+LIBRARIES = ("numpy", "onnx", "onnxruntime", "openvino", "torch")
 BATCH = 250  # images transformed at once: bounds memory, changes no spectrum
 
 
@@ -101,12 +103,12 @@ def labels_of(cell: CellAnswers) -> Labels:
 class Measurer:
     """The cards and the gate of one predictor, with their answers kept in a cache."""
 
-    def __init__(self, predictor: Predictor, cache: Cache, engine: EngineKind) -> None:
+    def __init__(self, predictor: Predictor, cache: Cache) -> None:
         self.predictor = predictor
         self.cache = cache
-        self.engines = engine_names(predictor, engine)
+        self.engines = tuple(map(str, predictor.engines))
         self.card_keys = [
-            f"{card.id}-{hashlib.sha256(card_bytes(card)).hexdigest()[:12]}-{name}-{engines_fingerprint()}"
+            f"{card.id}-{hashlib.sha256(card_bytes(card)).hexdigest()[:12]}-{name}-{engine_fingerprint(name)}"
             for card, name in zip(predictor.deck.cards, self.engines, strict=True)
         ]
         self._references = predictor.deck.references.log_amplitude
@@ -212,23 +214,24 @@ class Measurer:
 
 
 def resolved(engine: EngineKind) -> EngineKind:
-    """The engine that AUTO stands for in an evaluation: a fixed choice, since the fastest one may differ between runs
-    and engines agree to rounding only."""
+    """The engine that AUTO stands for in an evaluation: the first of a fixed order that is there.
+
+    The fastest one may differ between two runs, and engines agree to rounding only.
+    """
     if engine is not EngineKind.AUTO:
         return engine
-    return EngineKind.ONNX if available(EngineKind.ONNX) else EngineKind.TORCH
-
-
-def engine_names(predictor: Predictor, engine: EngineKind) -> tuple[str, ...]:
-    """The engine that runs each card: the predictor's word where it has one, else `engine`."""
-    chosen = getattr(predictor, "engines", None)
-    return tuple(map(str, chosen or [engine] * len(predictor.deck.cards)))
+    return next((kind for kind in PREFERRED if available(kind)), EngineKind.ONNX)
 
 
 @functools.cache
-def engines_fingerprint() -> str:
-    """Eight hex digits over the engines' code and the versions of the libraries they call."""
-    return _fingerprint(Path(engines.__file__).parent, "numpy", "onnxruntime", "openvino", "torch")
+def engine_fingerprint(name: str) -> str:
+    """Eight hex digits over the code of an engine, the modules beside it that it imports, and its libraries."""
+    folder = Path(engines.__file__).parent
+    digest = hashlib.sha256(repr(sorted(package_versions(LIBRARIES).items())).encode())
+    for path in sorted({*imported(folder / f"{name}.py", "engines"), *folder.glob(f"_{name}/*.[chp]*")}):
+        if path.suffix in (".py", ".c", ".h"):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:8]
 
 
 @functools.cache
@@ -236,12 +239,4 @@ def spectrum_fingerprint() -> str:
     """Eight hex digits over the code of the spectra and the library that transforms."""
     digest = hashlib.sha256(f"{np.__version__} {scipy.__version__}".encode())
     digest.update(Path(spectrum.__file__).read_bytes())
-    return digest.hexdigest()[:8]
-
-
-def _fingerprint(folder: Path, *packages: str) -> str:
-    digest = hashlib.sha256(repr(sorted(package_versions(packages).items())).encode())
-    for path in sorted(folder.rglob("*")):
-        if path.suffix in (".py", ".c", ".h", ".cpp"):
-            digest.update(path.read_bytes())
     return digest.hexdigest()[:8]

@@ -16,9 +16,9 @@ from eval.cache import Cache
 from eval.cells import (
     RegeneratedCells,
     StoredCells,
-    _sources,
     balanced_subset,
     generator_fingerprint,
+    imported,
     ranks_by_index,
     ranks_by_pixels,
 )
@@ -91,7 +91,7 @@ def test_a_key_makes_no_image_and_follows_the_code(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("eval.cells.corruptions.corrupt", _refuse)
     generator_fingerprint.cache_clear()
     before = RegeneratedCells(_dataset(), 0).key("fog", 1)
-    sources = {path.name for path in _sources(Path(fog.__file__), set())}
+    sources = {path.name for path in imported(Path(fog.__file__), "corruptions")}
     assert {"fog.py", "_base.py"} <= sources
     assert "frost.py" not in sources
     monkeypatch.setattr("eval.cells.scipy.__version__", "0")
