@@ -45,11 +45,10 @@ class SparseRunner:
                 "the sparse engine is not compiled here: install a C compiler (gcc or clang), then run `python -m "
                 f"{build.__name__}`"
             )
-        level = c.level(loaded)
-        plan = Planner(card, image_size, int(loaded.sparse_width(level))).plan()
+        plan = Planner(card, image_size, c.kernels(loaded)).plan()
         self._library, self._plan, self._threads = loaded, plan, threads
         self._network = c.Network(
-            loaded.sparse_kernels(level), plan.ops, len(plan.ops), plan.per_image, 3 * image_size**2, plan.classes,
+            plan.ops, len(plan.ops), plan.per_image, 3 * image_size**2, plan.classes,
             (ctypes.c_int64 * 2)(*plan.sizes), plan.scratch,
         )  # fmt: skip
         self._pool = loaded.sparse_pool_new(threads) if threads > 1 else None

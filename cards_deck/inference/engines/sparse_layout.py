@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,9 +23,11 @@ def rounded_up(number: int, multiple: int) -> int:
 class Layout:
     """How a plane that holds up to `height` x `width` pixels is cut into lines.
 
-    `packed`: one line holds all rows, `pitch` floats apart. Else a line is a row.
+    `packed`: one line holds all rows, `pitch` floats apart. Else a line is a row. Lines are whole vectors of `vector`
+    floats.
     """
 
+    vector: int
     packed: bool
     line: int
     pitch: int
@@ -45,12 +48,18 @@ class Layout:
         return (lane // self.pitch, lane % self.pitch) if self.packed else (np.zeros_like(lane), lane)
 
 
-def layout_for(height: int, width: int, vector: int) -> Layout:
-    """The layout of planes of `height` x `width` for vectors of `vector` floats."""
-    line, whole = rounded_up(width, vector), rounded_up(height * width, vector)
-    if line * height > WASTE * whole and whole <= LARGEST_PACKED * vector:
-        return Layout(True, whole, width)
-    return Layout(False, line, line)
+def layout_for(height: int, width: int, vectors: Iterable[int]) -> Layout:
+    """The layout of planes of `height` x `width`, with one of these sizes of vectors.
+
+    Rows in lines of the widest vectors that fit them; where all waste too much, all rows in one line.
+    """
+    widest_first = sorted(vectors, reverse=True)
+    for vector in widest_first:
+        line = rounded_up(width, vector)
+        if line <= WASTE * width or height * width > LARGEST_PACKED * vector:
+            return Layout(vector, False, line, line)
+    vector = widest_first[0]
+    return Layout(vector, True, rounded_up(height * width, vector), width)
 
 
 @dataclass(frozen=True)
@@ -65,11 +74,13 @@ class Domain:
     layout: Layout
 
     @classmethod
-    def of(cls, size: tuple[int, int], kernel: tuple[int, int], stride: int, padding: int, vector: int) -> Domain:
+    def of(
+        cls, size: tuple[int, int], kernel: tuple[int, int], stride: int, padding: int, vectors: Iterable[int]
+    ) -> Domain:
         """For an input of `size` (height, width)."""
         result = tuple((length + 2 * padding - k) // stride + 1 for length, k in zip(size, kernel, strict=True))
         source = tuple(-(-length // stride) for length in size)
-        layout = layout_for(max(source[0], result[0]), max(source[1], result[1]), vector)
+        layout = layout_for(max(source[0], result[0]), max(source[1], result[1]), vectors)
         return cls(stride, padding, kernel, (source[0], source[1]), (result[0], result[1]), layout)
 
     def split(self, tap: int) -> tuple[int, int]:

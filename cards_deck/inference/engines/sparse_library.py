@@ -9,11 +9,12 @@ from functools import cache
 from cards_deck.inference.engines._sparse.build import FOLDER, LIBRARY, source_hash
 
 LEVELS = {"plain": 0, "avx2": 1, "avx512": 2}
+WIDTHS = (4, 8, 16)  # floats in a vector
 LEVEL_VARIABLE = "CARDS_DECK_SIMD"
-RUN_BYTES = 48  # of sparse_weights.RUN
+RUN_BYTES = 16  # of sparse_weights.RUN
 
 OPS = (
-    "input", "conv2d", "arrange", "pointwise", "max_pool", "avg_pool", "global_avg_pool", "flatten", "linear", "clear",
+    "input", "conv2d", "arrange", "pointwise", "max_pool", "avg_pool", "global_avg_pool", "flatten", "linear",
     "output",
 )  # fmt: skip
 
@@ -34,11 +35,12 @@ class Op(ctypes.Structure):
 
     _fields_ = [
         *((name, _INT) for name in ("kind", "pre", "post", "has_other")),
+        ("kernels", _POINTER),
         *((name, Value) for name in ("in_", "other", "out")),
         *((name, _POINTER) for name in ("scale", "shift", "lanes")),
-        *((name, _INT) for name in ("sets", "group", "window", "block", "wide", "binary")),
-        *((name, _LONG) for name in ("outputs", "guard")),
-        *((name, _POINTER) for name in ("offsets", "values", "runs", "first_run", "first_entry")),
+        *((name, _INT) for name in ("sets", "window", "block", "wide", "binary", "rows")),
+        *((name, _LONG) for name in ("outputs", "guard", "before")),
+        *((name, _POINTER) for name in ("offsets", "values", "runs", "first_entry")),
         *((name, _POINTER) for name in ("shifts", "masks", "masked")),
         *((name, _LONG) for name in ("kernel", "stride", "padding")),
     ]  # fmt: skip
@@ -48,7 +50,6 @@ class Network(ctypes.Structure):
     """All operations of a card."""
 
     _fields_ = [
-        ("kernels", _POINTER),
         ("ops", ctypes.POINTER(Op)),
         *((name, _LONG) for name in ("count", "per_image", "image_bytes", "classes")),
         ("sizes", _LONG * 2),
@@ -64,8 +65,9 @@ def library() -> ctypes.CDLL | None:
     try:
         loaded = ctypes.CDLL(str(FOLDER / LIBRARY))
         loaded.sparse_source.restype = ctypes.c_char_p
-        loaded.sparse_abi.restype = loaded.sparse_width.restype = _LONG
+        loaded.sparse_abi.restype = _LONG
         loaded.sparse_kernels.restype = loaded.sparse_pool_new.restype = _POINTER
+        loaded.sparse_kernels.argtypes = [_INT, _LONG]
         loaded.sparse_pool_free.argtypes = [_POINTER]
         loaded.sparse_run.argtypes = [_POINTER, _POINTER, _POINTER, _LONG, _POINTER, _POINTER, _POINTER, _POINTER, _INT]
         loaded.sparse_run.restype = loaded.sparse_pool_free.restype = None
@@ -76,7 +78,13 @@ def library() -> ctypes.CDLL | None:
     return loaded if fits else None
 
 
-def level(loaded: ctypes.CDLL) -> int:
-    """The best instruction set of this machine, or the one that CARDS_DECK_SIMD names, where the machine has it."""
+def kernels(loaded: ctypes.CDLL) -> dict[int, int]:
+    """Floats in a vector -> the kernels for it, in this machine's best instruction set.
+
+    CARDS_DECK_SIMD may name another that the machine has.
+    """
     wanted = LEVELS.get(os.environ.get(LEVEL_VARIABLE, ""), -1)
-    return wanted if wanted >= 0 and loaded.sparse_width(wanted) else int(loaded.sparse_best_level())
+    for level in (wanted, loaded.sparse_best_level()):
+        if found := {width: table for width in WIDTHS if (table := loaded.sparse_kernels(level, width))}:
+            return found
+    raise AssertionError("every build has kernels for its own machine")

@@ -15,11 +15,12 @@ from cards_deck.inference.engines import sparse_library as c
 from cards_deck.inference.engines.sparse_layout import Domain, Layout, layout_for, rounded_up
 from cards_deck.inference.engines.sparse_memory import assign
 from cards_deck.inference.engines.sparse_steps import ACTIVATIONS, Doubles, Step, fused_steps
-from cards_deck.inference.engines.sparse_weights import Blocking, conv_lists, signs
+from cards_deck.inference.engines.sparse_weights import conv_lists, signs
 from cards_deck.spectrum import Floats
 
 REGISTERS = 8  # vectors summed at a time
-NEAR = 48 << 10  # bytes of an input that a block should not exceed: L1 caches have 32 to 64 KB
+WHOLE_ROWS = (1, 2, 4, 8)  # vectors in a row, for the kernels of rows.h
+WINDOW = 16  # output channels whose sums wait in the scratch memory
 SMALL = 96 << 10  # bytes of activations below which weights are what fills the cache
 
 
@@ -46,8 +47,8 @@ class Placed:
 
     @property
     def floats(self) -> int:
-        """Memory per image, the zeros behind the last plane included."""
-        return int(self.value.planes * self.value.plane + self.value.line)
+        """Memory per image."""
+        return int(self.value.planes * self.value.plane)
 
 
 @dataclass
@@ -74,10 +75,10 @@ class _Draft:
 
 
 class Planner:
-    """Turns one card into a Plan for vectors of `vector` floats."""
+    """Turns one card into a Plan. `kernels`: their addresses by the floats in a vector."""
 
-    def __init__(self, card: Card, image_size: int, vector: int) -> None:
-        self.card, self.size, self.vector = card, image_size, vector
+    def __init__(self, card: Card, image_size: int, kernels: Mapping[int, int]) -> None:
+        self.card, self.size, self.kernels = card, image_size, kernels
         self.values: dict[str, Placed] = {}
         self.arranged: dict[tuple[str, int, Layout], Placed] = {}
         self.drafts: list[_Draft] = []
@@ -122,13 +123,15 @@ class Planner:
         return max(large, default=-1) + 1
 
     def _draft(self, kind: str, source: Placed | None, result: Placed | None, other: Placed | None = None) -> c.Op:
-        op = c.Op(kind=c.OPS.index(kind))
         index = len(self.drafts)
-        if result is not None and kind != "clear":
+        if result is not None:
             result.first = result.last = index
+        vectors = []
         for placed in (source, other, result):
             if placed is not None:
                 placed.last = index
+                vectors.append(placed.layout.vector)
+        op = c.Op(kind=c.OPS.index(kind), kernels=self.kernels[min(vectors)])
         op.has_other = other is not None
         self.drafts.append(_Draft(op, source, result, other))
         return op
@@ -146,7 +149,7 @@ class Planner:
 
     def _image(self, shape: tuple[int, int, int], layout: Layout | None = None, phases: int = 1) -> Placed:
         channels, height, width = shape
-        layout = layout or layout_for(height, width, self.vector)
+        layout = layout or layout_for(height, width, self.kernels)
         value = c.Value(
             planes=channels * phases, lines=layout.lines(height), line=layout.line, pitch=layout.pitch, height=height,
             width=width,
@@ -154,8 +157,9 @@ class Planner:
         return Placed(shape, layout, value)
 
     def _vector(self, length: int) -> Placed:
-        line = rounded_up(length, self.vector)
-        layout = Layout(False, line, line)
+        vector = max(self.kernels)
+        line = rounded_up(length, vector)
+        layout = Layout(vector, False, line, line)
         return Placed((length,), layout, c.Value(planes=1, lines=1, line=line, pitch=line, height=1, width=length))
 
     def _lanes(self, placed: Placed) -> int | None:
@@ -247,7 +251,7 @@ class Planner:
         stride, padding, groups = (_whole(step, name) for name in ("stride", "padding", "groups"))
         given = self.values[step.input]
         _, height, width = given.shape
-        domain = Domain.of((height, width), original.shape[2:], stride, padding, self.vector)
+        domain = Domain.of((height, width), original.shape[2:], stride, padding, self.kernels)
         binary = signs(original)
         scale = np.ones(1) if step.scale is None else step.scale
         if binary is None:
@@ -261,51 +265,36 @@ class Planner:
         source.guard(*domain.guards)
         result = self._image((len(weight), *domain.result), domain.layout)
         other = None if step.other is None else self._as(step.other, result)
-        blocking = self._blocking(domain, int(source.value.planes))
-        if binary is not None and blocking.group > 1:
-            self._draft("clear", None, source)
         op = self._draft("conv2d", source, result, other)
         self._affine(op, step, len(weight), scale_after)
         op.lanes = self._lanes(result)
-        self._describe(op, domain, blocking)
+        self._describe(op, domain)
         op.outputs, op.binary = len(weight), binary is not None
 
         def encode() -> None:
-            plane, planes = int(source.value.plane), int(source.value.planes)
-            lists = conv_lists(weight, groups, domain, plane, planes, self.vector, blocking, binary is not None)
+            lists = conv_lists(weight, groups, domain, int(source.value.plane), int(op.window), binary is not None)
             op.wide = lists.offsets.dtype == np.uint32
             op.offsets, op.values = self._pointer(lists.offsets), self._pointer(lists.values)
-            op.runs = self._pointer(lists.runs)
-            op.first_run, op.first_entry = self._pointer(lists.first_run), self._pointer(lists.first_entry)
+            op.runs, op.first_entry = self._pointer(lists.runs), self._pointer(lists.first_entry)
 
         self.drafts[-1].finish = encode
         self.values[step.output] = result
 
-    def _blocking(self, domain: Domain, planes: int) -> Blocking:
-        vectors = domain.layout.line // self.vector
-        if domain.layout.packed:
-            return Blocking(1, 32, max(1, REGISTERS // vectors))
-        lines = max(1, REGISTERS // vectors)
-        reach = domain.kernel[0] - 1
-        while (
-            lines > 1 and lines * vectors > REGISTERS // 2 and 4 * (lines + reach) * domain.layout.line * planes > NEAR
-        ):
-            lines //= 2
-        return Blocking(lines, 4, max(1, REGISTERS // (lines * vectors)))
-
-    def _describe(self, op: c.Op, domain: Domain, blocking: Blocking) -> None:
-        op.window, op.block, op.group = blocking.window, blocking.lines, blocking.group
+    def _describe(self, op: c.Op, domain: Domain) -> None:
+        vectors = domain.layout.line // domain.layout.vector
         masks = np.stack([domain.mask(shift) for shift in domain.sets()])
         shifts = [domain.flat_shift(shift) for shift in domain.sets()]
         op.sets = len(shifts)
+        op.block = max(1, REGISTERS // vectors)
+        op.rows = not domain.layout.packed and vectors in WHOLE_ROWS and {-1, 0, 1}.issuperset(shifts)
+        op.window = 1 if op.rows else WINDOW
         op.shifts = self._pointer(np.array(shifts, np.int32))
         op.masks = self._pointer(masks)
         op.masked = self._pointer((masks == 0).any(axis=1).astype(np.int32))
-        op.guard = rounded_up(max(abs(shift) for shift in shifts), self.vector)
-        self.scratch = max(
-            self.scratch, blocking.window * op.sets * blocking.lines * domain.layout.line + 2 * op.guard + self.vector
-        )
-        op.padding = domain.first_line * domain.layout.line
+        op.guard = rounded_up(max(abs(shift) for shift in shifts), domain.layout.vector)
+        op.before = domain.first_line * domain.layout.line
+        sums = 0 if op.rows else op.window * op.sets * op.block * domain.layout.line
+        self.scratch = max(self.scratch, rounded_up(sums + 2 * op.guard, max(self.kernels)))
 
 
 def _whole(step: Step, name: str) -> int:

@@ -1,76 +1,94 @@
-/* The heart: sums of weights times shifted planes, kept in registers.
+/* Sums of weights times planes, kept in registers.
  *
- * GROUP output channels x VECTORS neighbouring vectors of the plane are summed at a time. Every weight costs one load
- * of its offset, one of its value, and VECTORS multiply-adds that take their other operand straight from memory. The
- * offsets are whole vectors, so no load crosses a cache line: horizontal taps are shifted after the sum, not before.
- * Channels of a group only share the loop (independent sums hide the latency where VECTORS is small).
- * Included once per type of offset, with OFFSET and NAME(name) defined.
+ * Loads are what bounds it: a multiply-add takes its other operand straight from memory, and a processor that can do two
+ * multiply-adds per cycle can do as many loads. So offsets are whole vectors (no load crosses a cache line: taps are
+ * shifted after the sum, not before), and offsets and weights are loaded FOUR at a time and taken apart in registers.
+ * Where VECTORS is small, neighbouring weights go to different sums (CHAINS of them), since a multiply-add takes several
+ * cycles to finish. Included once per type of offset, with OFFSET and NAME(name) defined.
  */
 
-INLINE void NAME(sums)(const float *in, const OFFSET *offsets, const float *values, const Run *run,
-                       float *const *slots, const int GROUP, const int VECTORS)
+/* Four offsets, in floats, from one or two loads. */
+INLINE void NAME(four_offsets)(const OFFSET *offsets, int64_t *found)
 {
-    vec sum[8];
-    UNROLL for (int i = 0; i < GROUP * VECTORS; i++) sum[i] = (vec){0};
-    for (int k = 0; k < run->count; k++) {
-        UNROLL for (int g = 0; g < GROUP; g++) {
-            const float *from = in + (int64_t)offsets[k * GROUP + g] * WIDTH;
-            vec weight = spread(values[k * GROUP + g]);
-            UNROLL for (int v = 0; v < VECTORS; v++) sum[g * VECTORS + v] += weight * load(from + v * WIDTH);
-        }
+    uint64_t packed;
+    if (sizeof(OFFSET) == 2) {
+        memcpy(&packed, offsets, sizeof packed);
+        UNROLL for (int i = 0; i < 4; i++) found[i] = (int64_t)(packed >> (16 * i) & 0xffff) * WIDTH;
+    } else {
+        UNROLL for (int i = 0; i < 4; i++) found[i] = (int64_t)offsets[i] * WIDTH;
     }
-    UNROLL for (int i = 0; i < GROUP * VECTORS; i++) store(slots[i / VECTORS] + i % VECTORS * WIDTH, sum[i]);
 }
 
-/* The same for signs: no values, no multiplications. */
-INLINE void NAME(signs)(const float *in, const OFFSET *offsets, const Run *run, float *const *slots, const int GROUP,
-                        const int VECTORS)
+INLINE void NAME(add)(const float *from, vec weight, vec *sum, const int VECTORS)
 {
-    vec sum[8];
-    UNROLL for (int i = 0; i < GROUP * VECTORS; i++) sum[i] = (vec){0};
-    for (int k = 0; k < run->plus; k++) {
-        UNROLL for (int g = 0; g < GROUP; g++) {
-            const float *from = in + (int64_t)offsets[k * GROUP + g] * WIDTH;
-            UNROLL for (int v = 0; v < VECTORS; v++) sum[g * VECTORS + v] += load(from + v * WIDTH);
-        }
-    }
-    for (int k = run->plus; k < run->count; k++) {
-        UNROLL for (int g = 0; g < GROUP; g++) {
-            const float *from = in + (int64_t)offsets[k * GROUP + g] * WIDTH;
-            UNROLL for (int v = 0; v < VECTORS; v++) sum[g * VECTORS + v] -= load(from + v * WIDTH);
-        }
-    }
-    UNROLL for (int i = 0; i < GROUP * VECTORS; i++) store(slots[i / VECTORS] + i % VECTORS * WIDTH, sum[i]);
+    UNROLL for (int v = 0; v < VECTORS; v++) sum[v] += weight * load(from + v * WIDTH);
 }
 
-#define CASE(GROUP, VECTORS)                                                          \
-    case (GROUP) * 16 + (VECTORS):                                                    \
-        if (values)                                                                   \
-            NAME(sums)(in, offsets, values, run, slots, GROUP, VECTORS);              \
-        else                                                                          \
-            NAME(signs)(in, offsets, run, slots, GROUP, VECTORS);                     \
-        break;
-
-/* One run over `vectors` vectors from `in` on, in the widest pieces that the registers hold. */
-static void NAME(accumulate)(const float *in, const OFFSET *offsets, const float *values, const Run *run,
-                             float **slots, int group, int64_t vectors)
+INLINE void NAME(add_sign)(const float *from, const int PLUS, vec *sum, const int VECTORS)
 {
-    int widest = 8 / group;
+    UNROLL for (int v = 0; v < VECTORS; v++) sum[v] = PLUS ? sum[v] + load(from + v * WIDTH) : sum[v] - load(from + v * WIDTH);
+}
+
+INLINE void NAME(add_signs)(const float *in, const OFFSET *offsets, int64_t k, int64_t end, const int PLUS, vec *sum,
+                            const int CHAINS, const int VECTORS)
+{
+    int64_t at[4];
+    for (; k + 4 <= end; k += 4) {
+        NAME(four_offsets)(offsets + k, at);
+        UNROLL for (int i = 0; i < 4; i++) NAME(add_sign)(in + at[i], PLUS, sum + i % CHAINS * VECTORS, VECTORS);
+    }
+    for (; k < end; k++) NAME(add_sign)(in + (int64_t)offsets[k] * WIDTH, PLUS, sum, VECTORS);
+}
+
+/* Adds a run to `sum`, which holds CHAINS x VECTORS sums. `values` NULL: the weights are signs, nothing is multiplied. */
+INLINE void NAME(add_run)(const float *in, const OFFSET *offsets, const float *values, const Run *run, vec *sum,
+                          const int CHAINS, const int VECTORS)
+{
+    const int64_t count = run->count;
+    if (!values) {
+        NAME(add_signs)(in, offsets, 0, run->plus, 1, sum, CHAINS, VECTORS);
+        NAME(add_signs)(in, offsets, run->plus, count, 0, sum, CHAINS, VECTORS);
+        return;
+    }
+    int64_t k = 0, at[4];
+    for (; k + 4 <= count; k += 4) {
+        vec four = load_four(values + k);
+        IN_REGISTER(four);
+        NAME(four_offsets)(offsets + k, at);
+        NAME(add)(in + at[0], lane(four, 0), sum, VECTORS);
+        NAME(add)(in + at[1], lane(four, 1), sum + 1 % CHAINS * VECTORS, VECTORS);
+        NAME(add)(in + at[2], lane(four, 2), sum + 2 % CHAINS * VECTORS, VECTORS);
+        NAME(add)(in + at[3], lane(four, 3), sum + 3 % CHAINS * VECTORS, VECTORS);
+    }
+    for (; k < count; k++) NAME(add)(in + (int64_t)offsets[k] * WIDTH, spread(values[k]), sum, VECTORS);
+}
+
+INLINE void NAME(sum_run)(const float *in, const OFFSET *offsets, const float *values, const Run *run, float *out,
+                          const int CHAINS, const int VECTORS)
+{
+    vec sum[8];
+    UNROLL for (int i = 0; i < CHAINS * VECTORS; i++) sum[i] = (vec){0};
+    NAME(add_run)(in, offsets, values, run, sum, CHAINS, VECTORS);
+    UNROLL for (int v = 0; v < VECTORS; v++) {
+        UNROLL for (int c = 1; c < CHAINS; c++) sum[v] += sum[c * VECTORS + v];
+        store(out + v * WIDTH, sum[v]);
+    }
+}
+
+/* A run over `vectors` vectors from `in` on, into `out`. */
+static void NAME(accumulate)(const float *in, const OFFSET *offsets, const float *values, const Run *run, float *out,
+                             int64_t vectors)
+{
     while (vectors) {
-        int piece = widest;
-        while (piece > vectors) piece /= 2;
-        switch (group * 16 + piece) {
-            CASE(1, 8) CASE(1, 4) CASE(1, 2) CASE(1, 1)
-            CASE(2, 4) CASE(2, 2) CASE(2, 1)
-            CASE(4, 2) CASE(4, 1)
-            CASE(8, 1)
+        int64_t piece = vectors >= 8 ? 8 : vectors >= 4 ? 4 : vectors >= 2 ? 2 : 1;
+        switch (piece) {
+        case 8: NAME(sum_run)(in, offsets, values, run, out, 1, 8); break;
+        case 4: NAME(sum_run)(in, offsets, values, run, out, 2, 4); break;
+        case 2: NAME(sum_run)(in, offsets, values, run, out, 4, 2); break;
+        default: NAME(sum_run)(in, offsets, values, run, out, 4, 1);
         }
         in += piece * WIDTH;
-        for (int g = 0; g < group; g++) slots[g] += piece * WIDTH;
+        out += piece * WIDTH;
         vectors -= piece;
     }
 }
-
-#undef CASE
-#undef OFFSET
-#undef NAME

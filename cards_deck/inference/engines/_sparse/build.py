@@ -20,12 +20,14 @@ from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
 LIBRARY = "libsparse.dylib" if sys.platform == "darwin" else "libsparse.so"
-SOURCES = ("accumulate.h", "kernels.c", "network.c", "sparse.h", "vector.h")
+SOURCES = ("accumulate.h", "kernels.c", "network.c", "rows.h", "sparse.h", "vector.h")
 FLAGS = ["-std=gnu11", "-O3", "-fPIC", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast"]
-LEVELS = {
-    "plain": (4, []),  # 128-bit vectors: NEON, SSE2
+AVX512 = ["-mavx512f", "-mavx512vl", "-mavx512dq", "-mavx512bw", "-mfma"]
+KERNELS = {  # floats in a vector, flags
+    "plain": (4, []),  # NEON, SSE2
     "avx2": (8, ["-mavx2", "-mfma"]),
-    "avx512": (16, [*["-mavx512f", "-mavx512vl", "-mavx512dq", "-mavx512bw", "-mfma"], "-mprefer-vector-width=512"]),
+    "avx512": (16, [*AVX512, "-mprefer-vector-width=512"]),
+    "avx512_half": (8, [*AVX512, "-mprefer-vector-width=256"]),  # for planes too narrow for the whole
 }
 
 
@@ -35,7 +37,7 @@ class NoCompilerError(Exception):
 
 def source_hash() -> str:
     """Hash of the sources and flags: a library carries that of its own."""
-    digest = hashlib.sha256(repr((FLAGS, LEVELS)).encode())
+    digest = hashlib.sha256(repr((FLAGS, KERNELS)).encode())
     for name in SOURCES:
         digest.update((FOLDER / name).read_bytes())
     return digest.hexdigest()[:16]
@@ -57,11 +59,11 @@ def compile_library(target: Path, *, machine: str = "", cc: list[str] | None = N
     """
     cc = cc or compiler()
     x86 = (machine or platform.machine()).lower() in ("x86_64", "amd64")
-    levels = LEVELS if x86 else {"plain": LEVELS["plain"]}
+    kernels = KERNELS if x86 else {"plain": KERNELS["plain"]}
     common = [*FLAGS, *flags, *(["-DSPARSE_X86"] if x86 else []), f'-DSPARSE_SOURCE="{source_hash()}"']
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-        jobs = {f"{level}.o": [*extra, f"-DWIDTH={width}", f"-DTABLE=kernels_{level}", "-c", str(FOLDER / "kernels.c")]
-                for level, (width, extra) in levels.items()}  # fmt: skip
+        jobs = {f"{name}.o": [*extra, f"-DWIDTH={width}", f"-DTABLE=kernels_{name}", "-c", str(FOLDER / "kernels.c")]
+                for name, (width, extra) in kernels.items()}  # fmt: skip
         jobs["network.o"] = ["-c", str(FOLDER / "network.c")]
         with ThreadPoolExecutor() as pool:
             list(pool.map(lambda job: _run([*cc, *common, *job[1], "-o", f"{folder}/{job[0]}"]), jobs.items()))

@@ -11,9 +11,13 @@
 #define OFFSET uint16_t
 #define NAME(name) name##_16
 #include "accumulate.h"
+#include "rows.h"
+#undef OFFSET
+#undef NAME
 #define OFFSET uint32_t
 #define NAME(name) name##_32
 #include "accumulate.h"
+#include "rows.h"
 
 INLINE float *plane_of(const Value *value, const Frame *frame, int64_t plane)
 {
@@ -27,49 +31,76 @@ INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 INLINE int64_t windows(const Op *op) { return (op->outputs + op->window - 1) / op->window; }
 INLINE int64_t blocks(const Op *op) { return (op->out.lines + op->block - 1) / op->block; }
 
-/* Floats of one set of one output channel in the scratch memory. What a shift reads beyond them is masked, so only the
- * ends of the whole scratch need a guard. */
+/* Floats of one set in the scratch memory. What a shift reads beyond them is masked, so only the ends of the whole scratch
+ * need a guard. */
 INLINE int64_t slot_floats(const Op *op) { return op->block * op->out.line; }
 
+/* The runs of a window come sorted by length, so that the processor foresees where each one ends. */
 static void sum_sets(const Op *op, const Frame *frame, int64_t window, const float *in, int64_t vectors)
 {
     int64_t entry = op->first_entry[window], length = slot_floats(op);
-    for (int64_t r = op->first_run[window]; r < op->first_run[window + 1]; r++) {
-        const Run *run = op->runs + r;
-        float *slots[8];
-        for (int g = 0; g < op->group; g++)
-            slots[g] = frame->scratch + op->guard + (run->slots[g] * op->sets + run->set) * length;
+    int64_t start = window * op->window, end = least(start + op->window, op->outputs);
+    for (const Run *run = op->runs + start * op->sets; run < op->runs + end * op->sets; run++) {
         const float *values = op->binary ? 0 : op->values + entry;
+        float *out = frame->scratch + op->guard + run->slot * length;
         if (op->wide)
-            accumulate_32(in, (const uint32_t *)op->offsets + entry, values, run, slots, op->group, vectors);
+            accumulate_32(in, (const uint32_t *)op->offsets + entry, values, run, out, vectors);
         else
-            accumulate_16(in, (const uint16_t *)op->offsets + entry, values, run, slots, op->group, vectors);
-        entry += (int64_t)run->count * op->group;
+            accumulate_16(in, (const uint16_t *)op->offsets + entry, values, run, out, vectors);
+        entry += run->count;
     }
 }
 
 /* Adds up one output channel's sets, each shifted and with the lanes that come from outside the image blanked, and
  * finishes: scale, shift, activation, the other summand. */
-INLINE void add_sets(const Op *op, const float *scratch, const float *other, float *out, int64_t lines, int64_t channel,
-                     const int SETS)
+INLINE void add_sets(const Op *op, const float *scratch, const float *other, float *restrict out, int64_t lines,
+                     int64_t channel, const int SETS, const int PRE)
 {
-    int64_t length = slot_floats(op), line = op->out.line;
-    vec scale = spread(op->scale ? op->scale[channel] : 1.0f), shift = spread(op->shift[channel]);
-    for (int64_t l = 0; l < lines; l++) {
-        for (int64_t x = 0; x < line; x += WIDTH) {
-            int64_t at = l * line + x;
-            vec sum = {0};
-            UNROLL for (int s = 0; s < SETS; s++) {
-                vec part = load_anywhere(scratch + s * length + at + op->shifts[s]);
-                sum += op->masked[s] ? keep(part, op->masks + s * line + x) : part;
+    const int64_t line = op->out.line, length = slot_floats(op);
+    const int32_t *masks[9], *lanes = op->lanes;
+    const float *parts[9];
+    const int scaled = op->scale != 0, post = op->post;
+    const vec scale = spread(scaled ? op->scale[channel] : 1.0f), shift = spread(op->shift[channel]);
+    UNROLL for (int s = 0; s < SETS; s++) {
+        parts[s] = scratch + s * length + op->shifts[s];
+        masks[s] = op->masked[s] ? op->masks + s * line : 0;
+    }
+    for (int64_t at = 0; at < lines * line;)
+        for (int64_t x = 0; x < line; x += WIDTH, at += WIDTH) {
+            vec sum = load_anywhere(parts[0] + at);
+            if (masks[0]) sum = keep(sum, masks[0] + x);
+            UNROLL for (int s = 1; s < SETS; s++) {
+                vec part = load_anywhere(parts[s] + at);
+                sum += masks[s] ? keep(part, masks[s] + x) : part;
             }
-            sum = activate(op->scale ? sum * scale + shift : sum + shift, op->pre);
-            if (other) sum = activate(sum + load(other + at), op->post);
-            if (op->lanes) sum = keep(sum, op->lanes + x);
+            sum = activate(scaled ? sum * scale + shift : sum + shift, PRE);
+            if (other) sum = activate(sum + load(other + at), post);
+            if (lanes) sum = keep(sum, lanes + x);
             store(out + at, sum);
         }
+}
+
+/* The same for kernels of unusual size. */
+static void add_any_sets(const Op *op, const float *scratch, const float *other, float *out, int64_t lines, int64_t channel)
+{
+    const int64_t line = op->out.line, length = slot_floats(op);
+    for (int64_t at = 0; at < lines * line; at += WIDTH) {
+        vec sum = {0};
+        for (int s = 0; s < op->sets; s++)
+            sum += keep(load_anywhere(scratch + s * length + op->shifts[s] + at), op->masks + s * line + at % line);
+        sum = op->scale ? sum * spread(op->scale[channel]) : sum;
+        sum = activate(sum + spread(op->shift[channel]), op->pre);
+        if (other) sum = activate(sum + load(other + at), op->post);
+        store(out + at, op->lanes ? keep(sum, op->lanes + at % line) : sum);
     }
 }
+
+#define ADD_SETS(SETS)                                                                                      \
+    case SETS:                                                                                              \
+        if (op->pre == ACT_SILU) add_sets(op, scratch, other, out, lines, o, SETS, ACT_SILU);               \
+        else if (op->pre == ACT_RELU) add_sets(op, scratch, other, out, lines, o, SETS, ACT_RELU);          \
+        else add_sets(op, scratch, other, out, lines, o, SETS, ACT_NONE);                                   \
+        break;
 
 static void clear_guards(const Op *op, float *plane, int64_t first, int64_t lines)
 {
@@ -81,22 +112,19 @@ static void clear_guards(const Op *op, float *plane, int64_t first, int64_t line
 
 static void convolve(const Op *op, const Frame *frame, int64_t task)
 {
-    int64_t window = task % windows(op), first = task / windows(op) * op->block;
-    int64_t lines = least(op->block, op->out.lines - first), start = window * op->window;
-    int64_t length = slot_floats(op), at = first * op->out.line;
-    const float *in = plane_of(&op->in, frame, 0) + op->in.origin + op->padding + at; /* padding: lines above, negative */
-    sum_sets(op, frame, window, in, lines * op->out.line / WIDTH);
+    int64_t window = task % windows(op), first = task / windows(op) * op->block, start = window * op->window;
+    int64_t lines = least(op->block, op->out.lines - first), at = first * op->out.line;
+    const float *in = plane_of(&op->in, frame, 0) + op->in.origin + op->before + at;
+    if (!op->rows) sum_sets(op, frame, window, in, lines * op->out.line / WIDTH);
     for (int64_t o = start; o < least(start + op->window, op->outputs); o++) {
-        const float *scratch = frame->scratch + op->guard + (o - start) * op->sets * length;
         const float *other = op->has_other ? plane_of(&op->other, frame, o) + op->other.origin + at : 0;
+        const float *scratch = frame->scratch + op->guard + (o - start) * op->sets * slot_floats(op);
         float *plane = plane_of(&op->out, frame, o), *out = plane + op->out.origin + at;
-        switch (op->sets) {
-        case 1: add_sets(op, scratch, other, out, lines, o, 1); break;
-        case 2: add_sets(op, scratch, other, out, lines, o, 2); break;
-        case 3: add_sets(op, scratch, other, out, lines, o, 3); break;
-        case 4: add_sets(op, scratch, other, out, lines, o, 4); break;
-        case 9: add_sets(op, scratch, other, out, lines, o, 9); break;
-        default: add_sets(op, scratch, other, out, lines, o, op->sets);
+        if (op->rows)
+            (op->wide ? some_rows_32 : some_rows_16)(op, o, in, other, out, lines);
+        else switch (op->sets) {
+            ADD_SETS(1) ADD_SETS(2) ADD_SETS(3) ADD_SETS(4) ADD_SETS(9)
+        default: add_any_sets(op, scratch, other, out, lines, o);
         }
         clear_guards(op, plane, first, lines);
     }
@@ -223,13 +251,6 @@ static void linear(const Op *op, const Frame *frame, int64_t task)
     (void)task;
 }
 
-/* Padded lists of signs point to the zeros behind a value. */
-static void clear(const Op *op, const Frame *frame, int64_t task)
-{
-    memset(plane_of(&op->out, frame, op->out.planes), 0, op->out.line * sizeof(float));
-    (void)task;
-}
-
 static void write_logits(const Op *op, const Frame *frame, int64_t task)
 {
     memcpy(frame->logits, plane_of(&op->in, frame, 0), op->in.width * sizeof(float));
@@ -242,7 +263,7 @@ static int64_t tasks(const Op *op)
 {
     switch (op->kind) {
     case OP_CONV: return windows(op) * blocks(op);
-    case OP_GLOBAL_AVG: case OP_FLATTEN: case OP_LINEAR: case OP_CLEAR: case OP_OUTPUT: return 1;
+    case OP_GLOBAL_AVG: case OP_FLATTEN: case OP_LINEAR: case OP_OUTPUT: return 1;
     default: return op->out.planes;
     }
 }
@@ -258,9 +279,8 @@ static void run(const Op *op, const Frame *frame, int64_t task)
     case OP_GLOBAL_AVG: global_average(op, frame, task); break;
     case OP_FLATTEN: flatten(op, frame, task); break;
     case OP_LINEAR: linear(op, frame, task); break;
-    case OP_CLEAR: clear(op, frame, task); break;
     case OP_OUTPUT: write_logits(op, frame, task); break;
     }
 }
 
-const Kernels TABLE = {WIDTH, tasks, run};
+const Kernels TABLE = {tasks, run};

@@ -14,31 +14,37 @@ enum { LEVEL_PLAIN, LEVEL_AVX2, LEVEL_AVX512 };
 
 extern const Kernels kernels_plain;
 #ifdef SPARSE_X86
-extern const Kernels kernels_avx2, kernels_avx512;
+extern const Kernels kernels_avx2, kernels_avx512, kernels_avx512_half;
 #endif
 
-const Kernels *sparse_kernels(int32_t level)
+static int has(int32_t level)
 {
-    if (level == LEVEL_PLAIN) return &kernels_plain;
 #ifdef SPARSE_X86
     __builtin_cpu_init();
-    if (level == LEVEL_AVX2 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return &kernels_avx2;
-    if (level == LEVEL_AVX512 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl")
-        && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw")) return &kernels_avx512;
+    if (level == LEVEL_AVX2) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    if (level == LEVEL_AVX512)
+        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl")
+            && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw");
 #endif
-    return 0;
+    return level == LEVEL_PLAIN;
 }
 
-int64_t sparse_width(int32_t level)
+const Kernels *sparse_kernels(int32_t level, int64_t width)
 {
-    const Kernels *kernels = sparse_kernels(level);
-    return kernels ? kernels->width : 0;
+    if (!has(level)) return 0;
+    if (level == LEVEL_PLAIN && width == 4) return &kernels_plain;
+#ifdef SPARSE_X86
+    if (level == LEVEL_AVX2 && width == 8) return &kernels_avx2;
+    if (level == LEVEL_AVX512 && width == 8) return &kernels_avx512_half;
+    if (level == LEVEL_AVX512 && width == 16) return &kernels_avx512;
+#endif
+    return 0;
 }
 
 int32_t sparse_best_level(void)
 {
     for (int32_t level = LEVEL_AVX512; level > LEVEL_PLAIN; level--)
-        if (sparse_kernels(level)) return level;
+        if (has(level)) return level;
     return LEVEL_PLAIN;
 }
 
@@ -122,14 +128,14 @@ static void run_own(Job *job, int32_t thread, int64_t first, int64_t end)
     for (int64_t image = first; image < end; image++) {
         Frame frame = frame_of(job, thread, image, 0);
         for (int64_t i = 0; i < n->per_image; i++)
-            for (int64_t task = 0, all = n->kernels->tasks(n->ops + i); task < all; task++)
-                n->kernels->run(n->ops + i, &frame, task);
+            for (int64_t task = 0, all = n->ops[i].kernels->tasks(n->ops + i); task < all; task++)
+                n->ops[i].kernels->run(n->ops + i, &frame, task);
     }
     for (int64_t i = n->per_image; i < n->count; i++)
-        for (int64_t task = 0, all = n->kernels->tasks(n->ops + i); task < all; task++)
+        for (int64_t task = 0, all = n->ops[i].kernels->tasks(n->ops + i); task < all; task++)
             for (int64_t image = first; image < end; image++) {
                 Frame frame = frame_of(job, thread, image, 0);
-                n->kernels->run(n->ops + i, &frame, task);
+                n->ops[i].kernels->run(n->ops + i, &frame, task);
             }
 }
 
@@ -139,9 +145,11 @@ static void run_shared(Job *job, int32_t thread, int64_t image, int64_t turn)
     const Network *n = job->network;
     Frame frame = frame_of(job, thread, image, 1);
     for (int64_t i = 0; i < n->count; i++) {
-        int64_t all = n->kernels->tasks(n->ops + i), task;
+        int64_t all = n->ops[i].kernels->tasks(n->ops + i), some = all / (8 * job->threads) + 1, task;
         atomic_llong *next = job->next + turn * n->count + i;
-        while ((task = atomic_fetch_add(next, 1)) < all) n->kernels->run(n->ops + i, &frame, task);
+        while ((task = atomic_fetch_add(next, some)) < all)
+            for (int64_t end = task + some < all ? task + some : all; task < end; task++)
+                n->ops[i].kernels->run(n->ops + i, &frame, task);
         barrier(job);
     }
 }

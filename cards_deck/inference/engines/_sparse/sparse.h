@@ -9,7 +9,7 @@
 
 #include <stdint.h>
 
-enum { OP_INPUT, OP_CONV, OP_ARRANGE, OP_POINTWISE, OP_MAX_POOL, OP_AVG_POOL, OP_GLOBAL_AVG, OP_FLATTEN, OP_LINEAR, OP_CLEAR, OP_OUTPUT };
+enum { OP_INPUT, OP_CONV, OP_ARRANGE, OP_POINTWISE, OP_MAX_POOL, OP_AVG_POOL, OP_GLOBAL_AVG, OP_FLATTEN, OP_LINEAR, OP_OUTPUT };
 enum { ACT_NONE, ACT_RELU, ACT_SILU };
 
 typedef struct {
@@ -24,34 +24,37 @@ typedef struct {
     int64_t height, width;
 } Value;
 
-/* `count` weights of each of `group` output channels for one set; the first `plus` are added where weights are signs. */
+/* Weights of one output channel and set; where weights are signs, the first `plus` are added and the others subtracted.
+ * `slot` says which: output channel within the window times sets plus set. */
 typedef struct {
-    int32_t set, count, plus, unused;
-    int32_t slots[8]; /* which of the window's output channels */
+    int32_t count, plus, slot, unused;
 } Run;
 
 typedef struct {
     int32_t kind;
     int32_t pre, post; /* activations before and after `other` is added */
     int32_t has_other;
+    const struct Kernels *kernels; /* for the vectors of these values */
     Value in, other, out;
     const float *scale; /* per output channel, or NULL */
     const float *shift;
     const int32_t *lanes; /* of one line: -1 where a lane is a pixel, 0 elsewhere; NULL: all are */
 
     /* Convolution. A set is a group of taps whose sums are shifted alike when they are added up. */
-    int32_t sets, group;
+    int32_t sets;
     int32_t window, block; /* output channels and lines that are worked on at a time */
     int32_t wide, binary;  /* offsets have 32 bits; weights are signs */
-    int64_t outputs, guard;
-    const void *offsets;          /* of weights into the input, in vectors */
-    const float *values;          /* NULL where binary */
-    const Run *runs;              /* by window */
-    const int64_t *first_run;     /* of each window, and one more */
-    const int64_t *first_entry;
-    const int32_t *shifts;        /* of each set, floats */
-    const int32_t *masks;         /* of each set, one line */
-    const int32_t *masked;        /* whether a set needs its mask */
+    int32_t rows;          /* rows.h fits; then the window is 1 and runs come in the order of sets */
+    int64_t outputs;
+    int64_t guard;         /* floats that shifts read before and after the sums */
+    int64_t before;        /* floats from a line to where offsets count from */
+    const void *offsets;   /* of weights into the input, in vectors; run after run */
+    const float *values;   /* NULL where binary */
+    const Run *runs;       /* window after window */
+    const int64_t *first_entry; /* of each window, and one more */
+    const int32_t *shifts; /* of each set, floats */
+    const int32_t *masks;  /* of each set, one line */
+    const int32_t *masked; /* whether a set needs its mask */
 
     /* Pools and arrange: window and stride. Linear: `first_entry` by output, offsets are floats. */
     int64_t kernel, stride, padding;
@@ -65,14 +68,12 @@ typedef struct {
     float *scratch;
 } Frame;
 
-typedef struct {
-    int64_t width; /* floats in a vector */
+typedef struct Kernels {
     int64_t (*tasks)(const Op *op);
     void (*run)(const Op *op, const Frame *frame, int64_t task);
 } Kernels;
 
 typedef struct {
-    const Kernels *kernels;
     const Op *ops;
     int64_t count, per_image; /* the first `per_image` operations use arena 0 */
     int64_t image_bytes, classes;
@@ -84,9 +85,8 @@ typedef struct Pool Pool;
 
 const char *sparse_source(void); /* hash of the sources: see build.py */
 int64_t sparse_abi(void);        /* sizes of the structures above */
-int64_t sparse_width(int32_t level); /* 0: this machine or this build has not that level */
 int32_t sparse_best_level(void);
-const Kernels *sparse_kernels(int32_t level);
+const Kernels *sparse_kernels(int32_t level, int64_t width); /* NULL: not on this machine, or not in this build */
 Pool *sparse_pool_new(int32_t threads);
 void sparse_pool_free(Pool *pool);
 void sparse_run(const Network *network, Pool *pool, const uint8_t *images, int64_t count, float *logits,

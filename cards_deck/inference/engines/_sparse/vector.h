@@ -3,6 +3,9 @@
 #define SPARSE_VECTOR_H
 
 #include <stdint.h>
+#ifdef __AVX2__
+#include <immintrin.h>
+#endif
 
 #ifndef WIDTH
 #error "WIDTH, the floats in a vector, comes from the command line: 16 (AVX-512), 8 (AVX2), 4 (NEON, SSE)"
@@ -20,6 +23,57 @@ INLINE vec load_anywhere(const float *at) { return *(const vec_anywhere *)at; }
 INLINE void store(float *at, vec value) { *(vec *)at = value; }
 INLINE vec spread(float value) { return value - (vec){0}; }
 INLINE vec keep(vec value, const int32_t *lanes) { return (vec)((ivec)value & *(const ivec *)lanes); }
+
+/* Keeps the compiler from loading a vector's lanes from memory one by one where they shall come out of the register. */
+#if defined(__x86_64__)
+#define IN_REGISTER(x) __asm__("" : "+v"(x))
+#elif defined(__aarch64__)
+#define IN_REGISTER(x) __asm__("" : "+w"(x))
+#else
+#define IN_REGISTER(x) (void)(x)
+#endif
+
+/* Four floats in the first lanes; the others hold anything. */
+#if WIDTH == 16
+INLINE vec load_four(const float *at) { return (vec)_mm512_castps128_ps512(_mm_loadu_ps(at)); }
+#elif WIDTH == 8
+INLINE vec load_four(const float *at) { return (vec)_mm256_castps128_ps256(_mm_loadu_ps(at)); }
+#else
+INLINE vec load_four(const float *at) { return load_anywhere(at); }
+#endif
+
+/* One lane everywhere. */
+#if WIDTH == 16
+#define EVERYWHERE(i) i, i, i, i, i, i, i, i, i, i, i, i, i, i, i, i
+#elif WIDTH == 8
+#define EVERYWHERE(i) i, i, i, i, i, i, i, i
+#else
+#define EVERYWHERE(i) i, i, i, i
+#endif
+#ifdef __clang__
+#define lane(x, i) __builtin_shufflevector(x, x, EVERYWHERE(i))
+#else
+#define lane(x, i) __builtin_shuffle(x, (ivec){EVERYWHERE(i)})
+#endif
+
+/* The lanes one to the left of `here` (its first is the last of `before`), and one to the right. */
+#if WIDTH == 16
+#define TO_RIGHT 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30
+#define TO_LEFT 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16
+#elif WIDTH == 8
+#define TO_RIGHT 7, 8, 9, 10, 11, 12, 13, 14
+#define TO_LEFT 1, 2, 3, 4, 5, 6, 7, 8
+#else
+#define TO_RIGHT 3, 4, 5, 6
+#define TO_LEFT 1, 2, 3, 4
+#endif
+#ifdef __clang__
+INLINE vec moved_right(vec before, vec here) { return __builtin_shufflevector(before, here, TO_RIGHT); }
+INLINE vec moved_left(vec here, vec after) { return __builtin_shufflevector(here, after, TO_LEFT); }
+#else
+INLINE vec moved_right(vec before, vec here) { return __builtin_shuffle(before, here, (ivec){TO_RIGHT}); }
+INLINE vec moved_left(vec here, vec after) { return __builtin_shuffle(here, after, (ivec){TO_LEFT}); }
+#endif
 
 INLINE vec relu(vec x) { return (vec)((ivec)x & (ivec)(x > (vec){0})); }
 

@@ -1,0 +1,83 @@
+/* Convolutions up to 3 columns wide over planes whose lines are rows, a few whole rows at a time.
+ *
+ * The sums of the left, middle and right taps differ by one lane. What the left taps sum is moved one lane to the right
+ * in the registers, the middle taps are added to it, and what the right taps sum is moved to the left and added: no sum
+ * goes through memory, and every load is aligned. Zeros come in at a row's ends, which is the padding.
+ * Included once per type of offset, with OFFSET and NAME(name) defined.
+ */
+
+/* One output channel over VECTORS vectors, LINE of which make a row. */
+INLINE void NAME(rows)(const Op *op, int64_t channel, const float *in, const float *other, float *out,
+                       const int VECTORS, const int LINE)
+{
+    int64_t entry = op->first_entry[channel];
+    const Run *run = op->runs + channel * op->sets;
+    vec sum[8];
+    UNROLL for (int v = 0; v < VECTORS; v++) sum[v] = (vec){0};
+    for (int s = 0; s < op->sets; s++, run++) {
+        const OFFSET *offsets = (const OFFSET *)op->offsets + entry;
+        const float *values = op->binary ? 0 : op->values + entry;
+        entry += run->count;
+        if (op->shifts[s] <= 0) {
+            NAME(add_run)(in, offsets, values, run, sum, 1, VECTORS);
+            if (op->shifts[s] < 0) {
+                UNROLL for (int v = VECTORS - 1; v >= 0; v--)
+                    sum[v] = moved_right(v % LINE ? sum[v ? v - 1 : 0] : (vec){0}, sum[v]);
+            }
+        } else {
+            vec right[8];
+            UNROLL for (int v = 0; v < VECTORS; v++) right[v] = (vec){0};
+            NAME(add_run)(in, offsets, values, run, right, 1, VECTORS);
+            UNROLL for (int v = 0; v < VECTORS; v++)
+                sum[v] += moved_left(right[v], (v + 1) % LINE ? right[v + 1 < VECTORS ? v + 1 : v] : (vec){0});
+        }
+    }
+    const vec shift = spread(op->shift[channel]);
+    if (op->scale) {
+        const vec scale = spread(op->scale[channel]);
+        UNROLL for (int v = 0; v < VECTORS; v++) sum[v] = sum[v] * scale + shift;
+    } else {
+        UNROLL for (int v = 0; v < VECTORS; v++) sum[v] += shift;
+    }
+    if (op->pre == ACT_RELU) {
+        UNROLL for (int v = 0; v < VECTORS; v++) sum[v] = relu(sum[v]);
+    } else if (op->pre == ACT_SILU) {
+        UNROLL for (int v = 0; v < VECTORS; v++) sum[v] = activate(sum[v], ACT_SILU);
+    }
+    if (other) {
+        UNROLL for (int v = 0; v < VECTORS; v++) sum[v] += load(other + v * WIDTH);
+        if (op->post == ACT_RELU) {
+            UNROLL for (int v = 0; v < VECTORS; v++) sum[v] = relu(sum[v]);
+        } else if (op->post == ACT_SILU) {
+            UNROLL for (int v = 0; v < VECTORS; v++) sum[v] = activate(sum[v], ACT_SILU);
+        }
+    }
+    if (op->lanes) {
+        UNROLL for (int v = 0; v < VECTORS; v++) sum[v] = keep(sum[v], op->lanes + v % LINE * WIDTH);
+    }
+    UNROLL for (int v = 0; v < VECTORS; v++) store(out + v * WIDTH, sum[v]);
+}
+
+#define CASE(VECTORS, LINE) case (VECTORS) * 16 + (LINE): NAME(rows)(op, channel, in, other, out, VECTORS, LINE); break;
+
+static void NAME(some_rows)(const Op *op, int64_t channel, const float *in, const float *other, float *out, int64_t lines)
+{
+    int line = (int)(op->out.line / WIDTH);
+    int64_t vectors = lines * line;
+    while (vectors) {
+        int piece = 8;
+        while (piece > vectors) piece /= 2;
+        switch (piece * 16 + line) {
+            CASE(8, 1) CASE(8, 2) CASE(8, 4) CASE(8, 8)
+            CASE(4, 1) CASE(4, 2) CASE(4, 4)
+            CASE(2, 1) CASE(2, 2)
+            CASE(1, 1)
+        }
+        in += piece * WIDTH;
+        out += piece * WIDTH;
+        if (other) other += piece * WIDTH;
+        vectors -= piece;
+    }
+}
+
+#undef CASE
