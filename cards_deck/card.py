@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,7 @@ from cards_deck import files, tensorfile
 from cards_deck.checks import NAME_RULE, is_name, is_number
 from cards_deck.errors import CardError
 from cards_deck.graph import Graph
-from cards_deck.masks import MAX_PER_BYTE, SharedMasks
+from cards_deck.masks import MAX_PER_BYTE, SharedMasks, masks_from_bytes
 from cards_deck.packing import Unpacked, pack, unpack
 from cards_deck.record import CardRecord
 from cards_deck.shapes import Shape, check_parameters
@@ -190,7 +191,7 @@ def _read_2(
 ) -> tuple[Unpacked, Ranges]:
     wanted = metadata["masks"]
     if wanted and (shared is None or shared.sha256 != wanted):
-        raise ValueError(f"its masks are in its deck's file with SHA-256 {wanted:.80}: read the whole deck")
+        raise ValueError(f"its masks are in its deck's file masks-{wanted[:12]}.safetensors, which must lie beside it")
     used = shared if wanted else None
     found = unpack(entries, _object(metadata, "packed"), bits, limit=_limit(data, used), shared=used)
     ranges = _object(metadata, "ranges")
@@ -230,11 +231,35 @@ def write_card(card: Card, path: str | os.PathLike[str]) -> str:
 
 
 def read_card(path: str | os.PathLike[str], *, sha256: str | None = None) -> Card:
-    """The card in a file. CardError, naming the file, if it is missing, broken or has another hash than `sha256`."""
-    try:
-        data = files.read_bytes(Path(path), limit=MAX_FILE)
-    except (OSError, ValueError) as error:
-        raise CardError(f"{path}: the card cannot be read: {error}") from error
+    """The card in a file, also in a deck's folder, whose file of shared masks is then read too.
+
+    CardError, naming the file, if it is missing, broken or has another hash than `sha256`.
+    """
+    data = _read(Path(path))
     if sha256 is not None and files.sha256(data) != sha256:
         raise CardError(f"{path}: its SHA-256 is {files.sha256(data)}, not {sha256}: the file was changed or is broken")
-    return card_from_bytes(data, str(path))
+    return card_from_bytes(data, str(path), _masks_beside(Path(path), data))
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return files.read_bytes(path, limit=MAX_FILE)
+    except (OSError, ValueError) as error:
+        raise CardError(f"{path}: the card cannot be read: {error}") from error
+
+
+def _masks_beside(path: Path, data: bytes) -> SharedMasks | None:
+    """The masks that a card of a deck leaves to another file; None where it has its own, or the file is not there."""
+    try:
+        wanted = tensorfile.decode(data)[1].get("masks", "")
+    except ValueError:
+        return None
+    if re.fullmatch("[0-9a-f]{64}", wanted) is None:
+        return None
+    beside = path.with_name(f"masks-{wanted[:12]}.safetensors")
+    if not beside.is_file():
+        return None
+    try:
+        return masks_from_bytes(_read(beside))
+    except ValueError as error:
+        raise CardError(f"{path}: its masks in {beside} cannot be read: {error}") from None

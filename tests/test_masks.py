@@ -76,11 +76,21 @@ def test_a_mask_is_named_by_shape_and_content() -> None:
     assert len(names) == 5
 
 
-def test_a_card_of_a_deck_is_not_readable_alone(folder: Path) -> None:
+def test_a_cards_file_is_readable_beside_its_masks_and_nowhere_else(folder: Path, tmp_path: Path) -> None:
     path = next(folder.glob("first-*"))
-    with pytest.raises(CardError, match="read the whole deck") as caught:
+    assert card_bytes(read_card(path)) == card_bytes(fake_card("first"))
+    copy = tmp_path / "copy.safetensors"
+    copy.write_bytes(path.read_bytes())
+    with pytest.raises(CardError, match="must lie beside it") as caught:
+        read_card(copy)
+    assert str(copy) in str(caught.value)
+    masks = next(folder.glob("masks-*"))
+    masks.write_bytes(masks_bytes({mask_key(m): m for m in fake_card("other", seed=9).masks.values()}))
+    with pytest.raises(CardError, match="must lie beside it"):
+        read_card(path)  # a file of that name with other masks is not taken
+    masks.write_bytes(b"broken")
+    with pytest.raises(CardError, match="cannot be read"):
         read_card(path)
-    assert str(path) in str(caught.value)
 
 
 def test_another_decks_masks_are_refused() -> None:
@@ -89,7 +99,7 @@ def test_another_decks_masks_are_refused() -> None:
     wrong = masks_from_bytes(masks_bytes({mask_key(m): m for m in other.masks.values()}))
     data = card_bytes(card, shared)
     assert card_bytes(card_from_bytes(data, shared=shared)) == card_bytes(card)
-    with pytest.raises(CardError, match="read the whole deck"):
+    with pytest.raises(CardError, match="must lie beside it"):
         card_from_bytes(data, shared=wrong)
     swapped = dict(zip(shared.masks, reversed(shared.masks.values()), strict=True))
     with pytest.raises(CardError, match="another shape or keeps another number"):
