@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from eval.numbers import AGAINST, BOUNDS, ROUTE_LABELS, percent, points, span, span_points, verdict, words
-from eval.report.blocks import Block, Cell, Column, Heading, Row, Section, Table, Text
+from eval.report.blocks import Block, Cell, Column, Facts, Heading, Row, Section, Table, Text
 from eval.report.files import Json, Suites
 
 
@@ -85,6 +85,9 @@ def ood(suites: Suites) -> Section | None:
             Heading("Area under the precision-recall curve: known images positive, below it the others"),
             _scores(suite, "scores", "aupr_in", "aupr_out", "out "),
         ]
+        if suite.get("definitions"):
+            titles = suite.get("titles") or {}
+            blocks.append(Facts({titles.get(name, words(name)): text for name, text in suite["definitions"].items()}))
         if suite.get("skipped"):
             left = "; ".join(f"{row['name']}: {row['reason']}" for row in suite["skipped"])
             blocks.append(Text(f"Left out: {left}."))
@@ -159,13 +162,13 @@ def _flips(name: str, row: Json, shown: tuple[str, ...], kind: str = "") -> Row:
 
 def _steadier(suite: Json) -> list[str]:
     """What the paired differences show; below zero the gated deck is steadier."""
-    said = {"better": "less steady than", "worse": "steadier than"}
+    said = {"better": "is less steady than", "worse": "is steadier than"}
     texts = []
     for name, row in (suite.get("differences") or {}).items():
         other = AGAINST.get(name.removeprefix("gated_minus_"))
         found = row.get("flip_probability")
         if other and found:
-            shown = said.get(verdict(found), "not shown to differ from")
+            shown = said.get(verdict(found), "is not shown to differ from")
             ends = span_points(found, 2)
-            texts.append(f"the {other} ({shown}; {points(found['value'], 2)} points, {ends})")
-    return [f"On the mean of all, the gated deck against {', and against '.join(texts)}."] if texts else []
+            texts.append(f"{shown} the {other} ({points(found['value'], 2)} points, {ends})")
+    return [f"On the mean of all, the gated deck {', and '.join(texts)}."] if texts else []

@@ -5,12 +5,26 @@ from __future__ import annotations
 import math
 
 from eval.numbers import BOUNDS, FIELDS, ROUTE_LABELS, percent, short
-from eval.report.blocks import Block, Cell, Column, Heading, Picture, Pictures, Row, Section, Table, Text, Whisker
+from eval.report.blocks import (
+    Aside,
+    Block,
+    Cell,
+    Column,
+    Heading,
+    Picture,
+    Pictures,
+    Row,
+    Section,
+    Table,
+    Text,
+    Whisker,
+)
 from eval.report.corruptions import accuracy, accuracy_columns, scale_of, severity_picture
 from eval.report.files import Json, Suites
 from eval.report.plots import ROUTE_STYLES, Point, cost_picture
 from eval.report.published import comparable, how_counted, published_rows
 
+SCALE, MACS = "%, mean of all cells", "multiply-adds per image"
 OURS = ("gated", "uniform", "best_card")
 
 
@@ -83,27 +97,42 @@ def published(suites: Suites) -> Section | None:
         else " **Ours were measured on corruptions made here with the published parameters, not on the official "
         f"files**, on {main['n']:,} images per cell: read them beside the published ones with that in mind."
     )
-    notes: tuple[Text, ...] = (
-        Text(f"Accuracy in %. {source}{caution}"),
+    pictures = (
+        Picture(cost_picture("size", _by_size(main, rows), axis="size, bytes"), "Accuracy against size", SCALE),
+        Picture(cost_picture("macs", _by_macs(main, rows), axis=MACS), "Accuracy against computation", SCALE),
+    )
+    notes: tuple[Block, ...] = (
         Text(
             "Sizes: ours as stored; published rows as dense 32-bit weights, with a dotted line down to the kept "
             "weights alone where most are zero. Multiply-adds: ours as a sparse engine executes them, per image. "
             f"{how_counted()}"
         ),
+        *_relative(main),
     )
-    pictures = [
-        cost_picture("size", _by_size(main, rows), axis="size, bytes", size=(516, 440)),
-        cost_picture("macs", _by_macs(main, rows), axis="multiply-adds per image", size=(516, 440)),
-    ]
-    notes += _relative(main)
-    titles = ("Accuracy against size", "Accuracy against computation")
-    drawn = tuple(Picture(svg, title, "%, mean of all cells") for svg, title in zip(pictures, titles, strict=True))
-    return Section(
-        "published",
-        "Beside published results",
-        (notes[0], Pictures(drawn, "large"), *notes[1:], _table(main, rows)),
-        "Beside others",
+    timed = _by_time(main, rows)
+    if timed:
+        notes = (Aside((Pictures((timed,), "large"),), notes),)
+    shown = (Text(f"Accuracy in %. {source}{caution}"), Pictures(pictures, "large"), *notes, _table(main, rows))
+    return Section("published", "Beside published results", shown, "Beside others")
+
+
+def _by_time(main: Json, rows: list[Json]) -> Picture | None:
+    """Accuracy against our time per image; of the published rows the best, the smallest and the last, as lines."""
+    timing = main.get("timing") or {}
+    times, batch = timing.get("batch_1_ms") or {}, timing.get("batch_32_ms") or {}
+    points = []
+    for name in filter(times.__contains__, OURS):
+        row, (colour, _, marker) = main["routes"][name]["mean"], ROUTE_STYLES[name]
+        reach = batch[name] / 32 if name in batch else None
+        points.append(Point(ROUTE_LABELS[name].lower(), times[name], row["value"], row, colour, marker, reach=reach))
+    if not points:
+        return None
+    smallest = min((row for row in rows if row.get("parameters")), key=lambda row: row["parameters"] * row["passes"])
+    chosen = {f"{_short_name(row)} (official)": row["mean"] / 100 for row in (rows[0], smallest, rows[-1])}
+    drawn = cost_picture(
+        "time", points, axis="ms per image; dotted: down to batches of 32", size=(516, 320), levels=chosen
     )
+    return Picture(drawn, "Accuracy against time", "published rows without their time")
 
 
 def _relative(main: Json) -> tuple[Text, ...]:
@@ -113,7 +142,7 @@ def _relative(main: Json) -> tuple[Text, ...]:
         for name in OURS
         if (row := found.get(name)) and row.get("relative_mce") is not None
     ]
-    text = f"Errors relative to RobustBench's Standard (1 is as bad; mean over corruptions): {', '.join(parts)}."
+    text = f"Errors relative to RobustBench's Standard (1 is as bad; mean over corruptions): {'; '.join(parts)}."
     return (Text(text),) if parts else ()
 
 

@@ -111,7 +111,10 @@ def summary_line(result: Json) -> str:
     """The headline of a suite in one line of plain text."""
     name = f"{result['deck']} on {result['title']}"
     if result["kind"] != "corruptions":
-        return f"{name}: measured on {result['n']:,} images"
+        from eval.report.headline import lines
+
+        shown = [f"{row.name.detail} {cell.text}" for row in lines(result) for cell in row.cells]  # type: ignore[union-attr]
+        return f"{name}: {'; '.join(shown) or 'measured'} ({result['n']:,} images)"
     gated, gain = result["routes"]["gated"], result["differences"].get("gated_minus_best_card", {}).get("mean")
     line = (
         f"{name}: clean {percent(gated['clean']['value'])} %, mean {percent(gated['mean']['value'])} %, "

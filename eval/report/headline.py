@@ -8,6 +8,7 @@ from eval.numbers import AGAINST, FIELDS, percent, points, short, span, span_poi
 from eval.report.blocks import Aside, Block, Cell, Column, Points, Row, Section, Table, Text, Tiles
 from eval.report.files import Json, Suites
 
+SHORT = {"ood": "Other classes", "adversarial": "Under attack", "stream": "In a stream"}
 PRINTED = ("best_card", "uniform", "router", "hindsight_card")
 
 
@@ -106,7 +107,7 @@ def lines(suite: Json) -> list[Row]:
         size = worst.get("radius") or f"{255 * worst['eps']:.3g}/255"
         attack = "all attacks" if worst["attack"] == "all" else worst["attack"].upper()
         found = worst["accuracy"]
-        return [_line(suite, f"{percent(found['value'])} %", span(found), f"{attack}, {size}")]
+        return [_line(suite, f"{percent(found['value'])} %", span(found), f"accuracy, {attack} of {size}")]
     if suite["kind"] == "stream":
         worst = max(suite["orders"], key=lambda row: row["error"]["value"])
         found = worst["error"]
@@ -116,7 +117,8 @@ def lines(suite: Json) -> list[Row]:
 
 def _line(suite: Json, value: str, interval: str, what: str) -> Row:
     tag = "regenerated" if suite["source"] == "regenerated" else ""
-    return Row(Cell(str(suite["title"]).partition(" (")[0], what, tag=tag), (Cell(value, interval),))
+    name = SHORT.get(suite["kind"], str(suite["title"]).partition(" (")[0])
+    return Row(Cell(name, what, tag=tag), (Cell(value, interval),))
 
 
 def _area(value: float | None) -> str:

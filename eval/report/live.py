@@ -9,6 +9,7 @@ from eval.report.files import Json, Suites
 from eval.report.plots import attack_curves
 from eval.report.published import adaptation_rows
 
+DASH = Cell("–")
 ORDERS = ("continual", "mixed", "correlated")
 
 
@@ -23,7 +24,7 @@ def adversarial(suites: Suites) -> Section | None:
             drawn = attack_curves(f"attacks-{suite['suite']}", curves)
             together = "all attacks together" if any(row["attack"] == "all" for row in suite["attacks"]) else ""
             blocks.append(Pictures((Picture(drawn, "Accuracy under attack", together),), "large"))
-        blocks.append(_attacks(suite))
+        blocks += _attacks(suite)
     return Section("adversarial", "Under attack", tuple(blocks)) if blocks else None
 
 
@@ -59,16 +60,46 @@ def _target(row: Json) -> str:
     )
 
 
-def _attacks(suite: Json) -> Table:
-    rows = []
-    for row in sorted(suite["attacks"], key=_radius):
-        budget = [f"{row[unit]:,} {unit}" for unit in ("steps", "queries") if row.get(unit)]
-        changed = f"{percent(row['choice_changed'])} %" if row.get("choice_changed") is not None else "–"
-        cells = (share(row["accuracy"]), share(_clean(row)), Cell(changed), Cell(f"{row['n']:,}"))
-        name = Cell(f"{_attack(row)} of {_radius(row):g}/255", ", ".join([f"on {_target(row)}", *budget]))
-        rows.append(Row(name, cells, "total" if row["attack"] == "all" else ""))
-    heads = ("Accuracy", "Without attack", "Gate's choice changed", "Images")
-    return Table(tuple(map(Column, heads)), tuple(rows), "narrow")
+def _attacks(suite: Json) -> list[Block]:
+    """Accuracies of every attack (rows) at every radius (columns), then how often the gate's choice changed."""
+    radii = sorted({_radius(row) for row in suite["attacks"]})
+    found: dict[tuple[str, str], dict[float, Json]] = {}
+    for row in suite["attacks"]:
+        found.setdefault((row["attack"], row["target"]), {})[_radius(row)] = row
+    names = {key: _attack_name(next(iter(rows.values()))) for key, rows in found.items()}
+    heads = tuple(Column(f"{radius:g}/255") for radius in radii)
+    accuracies = [
+        Row(
+            names[key],
+            (
+                share(_clean(next(iter(rows.values())))),
+                *(share(rows[r]["accuracy"]) if r in rows else DASH for r in radii),
+            ),
+            "total" if key[0] == "all" else "",
+        )
+        for key, rows in found.items()
+    ]
+    changed = [
+        Row(names[key], tuple(_changed(rows.get(radius)) for radius in radii))
+        for key, rows in found.items()
+        if any(row.get("choice_changed") is not None for row in rows.values()) and key[1] in ("gated", "gate")
+    ]
+    blocks: list[Block] = [Table((Column("No attack"), *heads), tuple(accuracies), "narrow")]
+    if changed:
+        blocks += [
+            Heading("Share of images whose choice by the gate changed, %"),
+            Table(heads, tuple(changed), "narrow"),
+        ]
+    return [Text(f"Accuracy in % on {suite['n']:,} images, by the largest change of a pixel."), *blocks]
+
+
+def _attack_name(row: Json) -> Cell:
+    budget = [f"{row[unit]:,} {unit}" for unit in ("steps", "queries") if row.get(unit)]
+    return Cell(f"{_attack(row)} on {_target(row)}", ", ".join(budget))
+
+
+def _changed(row: Json | None) -> Cell:
+    return Cell(percent(row["choice_changed"])) if row and row.get("choice_changed") is not None else DASH
 
 
 def streams(suites: Suites) -> Section | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, MultipleLocator, NullLocator
@@ -72,10 +72,15 @@ def cost_picture(
     *,
     axis: str,
     scale: Literal["linear", "log"] = "log",
-    size: tuple[int, int] = (540, 380),
+    size: tuple[int, int] = (516, 440),
+    levels: Mapping[str, float] | None = None,
 ) -> str:
-    """Accuracy in % (upwards) against a cost; labels stand where they cover least."""
+    """Accuracy in % (upwards) against a cost; labels stand where they cover least.
+
+    `levels` are accuracies of systems whose cost is unknown: lines across the picture.
+    """
     ends = [100 * end for p in points for end in (p.interval or {"value": p.accuracy}).values()]
+    ends += [100 * level for level in (levels or {}).values()]
     low, high = math.floor(min(ends) - 0.4), math.ceil(max(ends) + 0.4)
     costs = [cost for p in points for cost in (p.cost, p.reach or p.cost)]
 
@@ -90,6 +95,10 @@ def cost_picture(
         axes.set_ylim(low, high)
         axes.yaxis.set_major_locator(MaxNLocator(7, integer=True, steps=[1, 2, 5, 10]))
         axes.set_xlabel(axis)
+        look: Any = {"ha": "right", "size": 11.5, "color": COLOURS["muted"]}
+        for text, level in (levels or {}).items():
+            axes.axhline(100 * level, color=COLOURS["muted"], linewidth=1, alpha=0.6)
+            axes.annotate(text, (0.99, 100 * level), (0, 3), ("axes fraction", "data"), "offset pixels", **look)
         for p in points:
             colour = COLOURS[p.colour]
             if p.reach:

@@ -86,7 +86,7 @@ def _cells(arrays: Arrays) -> str:
     for cell, images, answers in zip(arrays["cells"], arrays["images"], arrays["answers"], strict=True):
         corruption = str(cell).rpartition(" ")[0] or str(cell)
         right = int((answers == arrays["labels"]).sum())
-        tag = _image(_sheet(images), f"{words(str(cell))}", scale=1.5)
+        tag = _image(_sheet(images), f"{words(str(cell))}", scale=1.3)
         rows.setdefault(corruption, []).append(f"<td>{tag}<small>{right} of {len(images)}</small></td>")
     body = "".join(
         f'<tr><th scope="row">{escape(words(corruption))}</th>{"".join(cells)}</tr>'
