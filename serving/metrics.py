@@ -7,8 +7,7 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
 
-from cards_deck.card import card_bytes
-from cards_deck.deck import Deck
+from cards_deck.deck import Deck, card_sizes
 from cards_deck.inference.predictor import Prediction
 from serving.errors import CODES
 
@@ -82,8 +81,8 @@ class Metrics:
 
     def _describe(self, deck: Deck) -> None:
         self.info.labels(deck.name, deck.version).set(1)
-        for card in deck.cards:
-            self.card_bytes.labels(card.name).set(len(card_bytes(card)))
+        for name, size in card_sizes(deck).items():
+            self.card_bytes.labels(name).set(size)
 
     def observe_prediction(self, prediction: Prediction, *, gated: bool) -> None:
         """Count the rows of one answered request; `gated` is whether the deck's gate reads spectra at all."""
