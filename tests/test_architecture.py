@@ -57,7 +57,7 @@ def test_import_contracts_hold() -> None:
             ("torch", "torchvision", "bentoml", "matplotlib", "cv2", "skimage"),
         ),
         ("serving.service", ("torch", "torchvision", "matplotlib", "cv2", "skimage", "eval", "cards_deck.training")),
-        ("eval.__main__", ("torch", "torchvision", "bentoml", "serving")),
+        ("eval.__main__", ("torch", "torchvision", "bentoml", "serving", "matplotlib", "robustbench")),
     ],
 )
 def test_importing_stays_light(imports: str, heavy: tuple[str, ...]) -> None:
@@ -140,13 +140,14 @@ def test_the_wheel_holds_the_library_alone(tmp_path: Path) -> None:
 def test_the_recipes_of_contributing_run() -> None:
     """Each Python block of CONTRIBUTING.md is a module that can be imported as it stands."""
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), flags=re.DOTALL)
-    assert len(blocks) == 4
+    assert len(blocks) == 5
     code = "\n".join(f"exec(compile({block!r}, 'block {index}', 'exec'), {{}})" for index, block in enumerate(blocks))
     checks = """
 import numpy, torch
 from cards_deck.corruptions import corrupt
 from cards_deck.training.augmentations import AUGMENTATIONS
 from cards_deck.training.networks import NETWORKS, Normalize
+from cards_deck.training.quantizers import QUANTIZERS
 from cards_deck.training.tickets import METHODS
 assert NETWORKS.build("plain").build(4, Normalize([0.5] * 3, [0.2] * 3))(torch.rand(2, 3, 32, 32)).shape == (2, 4)
 images = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
@@ -154,6 +155,9 @@ assert (AUGMENTATIONS.build("posterize", bits=2)(images, torch.Generator()) % 64
 white = numpy.full((1, 32, 32, 3), 255, numpy.uint8)
 assert (corrupt(white, "invert", 5) == 102).all()
 assert METHODS.build("magnitude", density=0.2).density == 0.2
+weight, mask = torch.tensor([[8.0, -4.0, 0.9, 3.0]]), torch.tensor([[True, True, True, False]])
+codes, scale = QUANTIZERS.build("power_of_two").grid(weight, mask)
+assert codes.tolist() == [[8, -4, 1, 0]] and scale.tolist() == [1]
 """
     done = run_python(code + checks)
     assert done.returncode == 0, done.stderr
