@@ -32,7 +32,7 @@ def measure(arguments: Sequence[str]) -> int:
     for suite in _suites(options):
         try:
             result = evaluate(deck, settings_for(options, suite, folder), command=["python", "-m", "eval", *arguments])
-        except (DataError, InputError) as error:
+        except (DataError, InputError, MissingExtraError) as error:
             if options.suite != "all":
                 raise
             print(f"{suite.name} is left out: {error}", file=sys.stderr)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cards_deck.card import Card, card_bytes
+from cards_deck.card import Card
 from cards_deck.corruptions import SEVERITIES
 from cards_deck.costs import card_costs
-from cards_deck.deck import Deck
+from cards_deck.deck import Deck, card_sizes
 from eval.metrics import Bools, Floats, cell_groups, intervals, per_image_means
 from eval.summary import CellSummary
 
@@ -60,13 +60,16 @@ def headline_results(deck: Deck, measured: Measured, suite: CorruptionSuite, *, 
     regrets = {name: (name, "gated") for name in ("cell_oracle", "oracle")}
     pairs = differences | {f"regret {name}": pair for name, pair in regrets.items()}
     lines = headlines(clean, cells | cards, pairs, suite, seed=seed, resamples=resamples)
-    hindsight = deck.cards[measured.hindsight]
+    hindsight, sizes = deck.cards[measured.hindsight], card_sizes(deck)
     return {
         "hindsight_card": {"id": hindsight.id, "name": hindsight.name},
         "routes": {name: lines[name] | _costs(measured, name) for name in measured.routes},
         "differences": {name: lines[name] for name in differences},
         "regret": {name: lines[f"regret {name}"]["mean"] for name in regrets},
-        "cards": [card_facts(card, deck) | lines[f"card {place}"] for place, card in enumerate(deck.cards)],
+        "cards": [
+            card_facts(card, deck) | {"bytes": sizes[card.name]} | lines[f"card {place}"]
+            for place, card in enumerate(deck.cards)
+        ],
         "cells": {
             "routes": {name: table(rows.mean(axis=1), suite) for name, rows in cells.items()},
             "cards": {
@@ -128,7 +131,7 @@ def _costs(measured: Measured, route: str) -> Json:
 
 
 def card_facts(card: Card, deck: Deck) -> Json:
-    """What a card is and costs; MACs are per image, `macs_executed` those of kept weights, bytes of its file."""
+    """What a card is and costs; MACs are per image, `macs_executed` those of kept weights."""
     cost = card_costs(card, deck.image_size)
     return {
         "id": card.id,
@@ -141,5 +144,4 @@ def card_facts(card: Card, deck: Deck) -> Json:
         "macs": cost.macs,
         "macs_executed": cost.macs_executed,
         "flop_density": round(cost.flop_density, 6),
-        "bytes": len(card_bytes(card)),
     }
