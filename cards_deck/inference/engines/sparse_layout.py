@@ -84,39 +84,31 @@ class Domain:
         return cls(stride, padding, kernel, (source[0], source[1]), (result[0], result[1]), layout)
 
     def split(self, tap: int) -> tuple[int, int]:
-        """A kernel row or column -> (phase, shift): it reads input pixel stride * (x + shift) + phase for output x."""
+        """A kernel row or column -> (phase, shift): for output x it reads input pixel stride * (x + shift) + phase."""
         return (tap - self.padding) % self.stride, (tap - self.padding) // self.stride
 
-    def shifts(self, axis: int) -> list[int]:
-        """All shifts along an axis, ascending."""
-        return sorted({self.split(tap)[1] for tap in range(self.kernel[axis])})
+    @property
+    def shifts(self) -> list[int]:
+        """Column shifts, ascending: the taps of one are a set."""
+        return sorted({self.split(tap)[1] for tap in range(self.kernel[1])})
+
+    @property
+    def lines(self) -> list[int]:
+        """Line shifts, ascending."""
+        return sorted({self.split(tap)[1] for tap in range(self.kernel[0])})
 
     @property
     def guards(self) -> tuple[int, int]:
-        """Lines of zeros that the convolution reads above and below a plane."""
-        if self.layout.packed:
-            return 0, 0
-        rows = self.shifts(0)
-        return max(0, -rows[0]), max(0, self.result[0] - 1 + rows[-1] - (self.source[0] - 1))
+        """Guard lines that the convolution reads above and below a plane."""
+        last = 0 if self.layout.packed else self.result[0] - self.source[0]
+        return max(0, -self.lines[0]), max(0, last + self.lines[-1])
 
     @property
     def first_line(self) -> int:
         """Where offsets count from, relative to an output's own line."""
-        return 0 if self.layout.packed else min(0, self.shifts(0)[0])
+        return min(0, self.lines[0])
 
-    def sets(self) -> list[tuple[int, int]]:
-        """(row shift, column shift) of each set of taps; rows are in the offsets unless the planes are packed."""
-        rows = self.shifts(0) if self.layout.packed else [0]
-        return [(row, column) for row in rows for column in self.shifts(1)]
-
-    def flat_shift(self, shift: tuple[int, int]) -> int:
-        """A set's shift in floats."""
-        return shift[0] * self.layout.pitch + shift[1]
-
-    def mask(self, shift: tuple[int, int]) -> Lanes:
-        """int32 [line]: -1 where a lane, shifted, is a pixel of the input."""
-        row, column = self.layout.pixels()
-        inside = (column + shift[1] >= 0) & (column + shift[1] < self.source[1])
-        if self.layout.packed:
-            inside &= (row + shift[0] >= 0) & (row + shift[0] < self.source[0])
-        return np.where(inside, -1, 0).astype(np.int32)
+    def masks(self) -> Lanes:
+        """int32 [sets, line]: -1 where a lane, shifted, is a column of the input."""
+        column = self.layout.pixels()[1] + np.array(self.shifts)[:, None]
+        return np.where((column >= 0) & (column < self.source[1]), -1, 0).astype(np.int32)

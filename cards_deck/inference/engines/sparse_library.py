@@ -11,7 +11,7 @@ from cards_deck.inference.engines._sparse.build import FOLDER, LIBRARY, source_h
 LEVELS = {"plain": 0, "avx2": 1, "avx512": 2}
 WIDTHS = (4, 8, 16)  # floats in a vector
 LEVEL_VARIABLE = "CARDS_DECK_SIMD"
-RUN_BYTES = 16  # of sparse_weights.RUN
+RUN_BYTES = 8  # of sparse_weights.RUN
 
 OPS = (
     "input", "conv2d", "arrange", "pointwise", "max_pool", "avg_pool", "global_avg_pool", "flatten", "linear",
@@ -26,7 +26,19 @@ class Value(ctypes.Structure):
 
     _fields_ = [
         (name, _LONG)
-        for name in ("arena", "offset", "planes", "plane", "origin", "lines", "line", "pitch", "height", "width")
+        for name in (
+            "arena",
+            "offset",
+            "planes",
+            "plane",
+            "origin",
+            "packed",
+            "lines",
+            "line",
+            "pitch",
+            "height",
+            "width",
+        )
     ]
 
 
@@ -38,10 +50,10 @@ class Op(ctypes.Structure):
         ("kernels", _POINTER),
         *((name, Value) for name in ("in_", "other", "out")),
         *((name, _POINTER) for name in ("scale", "shift", "lanes")),
-        *((name, _INT) for name in ("sets", "window", "block", "wide", "binary", "rows")),
+        *((name, _INT) for name in ("sets", "block", "wide", "binary", "rows", "unused")),
         *((name, _LONG) for name in ("outputs", "guard", "before")),
         *((name, _POINTER) for name in ("offsets", "values", "runs", "first_entry")),
-        *((name, _POINTER) for name in ("shifts", "masks", "masked")),
+        *((name, _POINTER) for name in ("shifts", "masks")),
         *((name, _LONG) for name in ("kernel", "stride", "padding")),
     ]  # fmt: skip
 

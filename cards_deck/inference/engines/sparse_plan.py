@@ -15,40 +15,13 @@ from cards_deck.inference.engines import sparse_library as c
 from cards_deck.inference.engines.sparse_layout import Domain, Layout, layout_for, rounded_up
 from cards_deck.inference.engines.sparse_memory import assign
 from cards_deck.inference.engines.sparse_steps import ACTIVATIONS, Doubles, Step, fused_steps
+from cards_deck.inference.engines.sparse_values import Placed, copy, image_value, same, vector_value
 from cards_deck.inference.engines.sparse_weights import conv_lists, signs
 from cards_deck.spectrum import Floats
 
 REGISTERS = 8  # vectors summed at a time
-WHOLE_ROWS = (1, 2, 4, 8)  # vectors in a row, for the kernels of rows.h
-WINDOW = 16  # output channels whose sums wait in the scratch memory
+WHOLE_LINES = (1, 2, 4, 8)  # vectors in a line, for the kernels of rows.h
 SMALL = 96 << 10  # bytes of activations below which weights are what fills the cache
-
-
-@dataclass
-class Placed:
-    """A value: its shape per image, its layout, and the C structure that grows guards and gets its place later."""
-
-    shape: tuple[int, ...]
-    layout: Layout
-    value: c.Value
-    guards: tuple[int, int] = (0, 0)
-    first: int = 0  # operation that makes it
-    last: int = 0  # operation that reads it last
-
-    def guard(self, above: int, below: int) -> None:
-        """Have at least these lines of zeros."""
-        self.guards = max(self.guards[0], above), max(self.guards[1], below)
-
-    def settle(self) -> None:
-        """Fix the sizes, once all readers are known."""
-        line, value = self.layout.line, self.value
-        value.origin = self.guards[0] * line
-        value.plane = (value.lines + sum(self.guards)) * line
-
-    @property
-    def floats(self) -> int:
-        """Memory per image."""
-        return int(self.value.planes * self.value.plane)
 
 
 @dataclass
@@ -106,7 +79,7 @@ class Planner:
         for draft in self.drafts:
             for name, used in (("in_", draft.input), ("other", draft.other), ("out", draft.output)):
                 if used is not None:
-                    _copy(used.value, getattr(draft.op, name))
+                    copy(used.value, getattr(draft.op, name))
         ops = (c.Op * len(self.drafts))(*(draft.op for draft in self.drafts))
         return Plan(ops, per_image, sizes, self.scratch, logits.shape[0], self.keep)
 
@@ -147,20 +120,8 @@ class Planner:
         self.keep.append(copy)
         return copy.ctypes.data
 
-    def _image(self, shape: tuple[int, int, int], layout: Layout | None = None, phases: int = 1) -> Placed:
-        channels, height, width = shape
-        layout = layout or layout_for(height, width, self.kernels)
-        value = c.Value(
-            planes=channels * phases, lines=layout.lines(height), line=layout.line, pitch=layout.pitch, height=height,
-            width=width,
-        )  # fmt: skip
-        return Placed(shape, layout, value)
-
-    def _vector(self, length: int) -> Placed:
-        vector = max(self.kernels)
-        line = rounded_up(length, vector)
-        layout = Layout(vector, False, line, line)
-        return Placed((length,), layout, c.Value(planes=1, lines=1, line=line, pitch=line, height=1, width=length))
+    def _layout(self, height: int, width: int) -> Layout:
+        return layout_for(height, width, self.kernels)
 
     def _lanes(self, placed: Placed) -> int | None:
         if len(placed.shape) == 1:
@@ -173,7 +134,7 @@ class Planner:
         op.pre, op.post = ACTIVATIONS[step.pre], ACTIVATIONS[step.post]
 
     def _input(self, step: Step) -> None:
-        result = self._image((3, self.size, self.size))
+        result = image_value((3, self.size, self.size), self._layout(self.size, self.size))
         op = self._draft("input", None, result)
         self._affine(op, step, 3, step.scale)
         self.values[step.output] = result
@@ -182,7 +143,7 @@ class Planner:
         source = self.values[step.input]
         if len(source.shape) == 1 and step.scale is not None:
             source, step.scale, step.shift = self._scaled_vector(step, source), None, None
-        result = Placed(source.shape, source.layout, _same(source.value))
+        result = Placed(source.shape, source.layout, same(source.value))
         other = None if step.other is None else self._as(step.other, result)
         op = self._draft("pointwise", source, result, other)
         self._affine(op, step, int(source.value.planes), step.scale)
@@ -195,12 +156,13 @@ class Planner:
         return found if found.layout == wanted.layout else self._arrange(name, 1, wanted.layout)
 
     def _arrange(self, name: str, stride: int, layout: Layout) -> Placed:
+        """A value in another layout, one plane per phase of the stride: see `arrange` in `_sparse/kernels.c`."""
         key = name, stride, layout
         if key not in self.arranged:
             source = self.values[name]
             channels, height, width = source.shape
             shape = channels, -(-height // stride), -(-width // stride)
-            self.arranged[key] = self._image(shape, layout, stride * stride)
+            self.arranged[key] = image_value(shape, layout, stride * stride)
             self._draft("arrange", source, self.arranged[key]).stride = stride
         return self.arranged[key]
 
@@ -209,7 +171,7 @@ class Planner:
         channels, *size = source.shape
         kernel, stride, padding = (_whole(step, name) for name in ("kernel", "stride", "padding"))
         height, width = ((length + 2 * padding - kernel) // stride + 1 for length in size)
-        result = self._image((channels, height, width))
+        result = image_value((channels, height, width), self._layout(height, width))
         op = self._draft(step.op, source, result)
         op.kernel, op.stride, op.padding = kernel, stride, padding
         self.values[step.output] = result
@@ -220,7 +182,9 @@ class Planner:
             self.values[step.output] = source
             return
         channels, height, width = source.shape
-        result = self._vector(channels if step.op == "global_avg_pool" else channels * height * width)
+        result = vector_value(
+            channels if step.op == "global_avg_pool" else channels * height * width, max(self.kernels)
+        )
         self._draft(step.op, source, result)
         self.values[step.output] = result
 
@@ -236,7 +200,7 @@ class Planner:
         return self._multiplied(source, np.diag(_full(step.scale, source.shape[0])), step)
 
     def _multiplied(self, source: Placed, weight: Floats, step: Step) -> Placed:
-        result = self._vector(len(weight))
+        result = vector_value(len(weight), max(self.kernels))
         op = self._draft("linear", source, result)
         rows, columns = np.nonzero(weight)
         op.outputs = len(weight)
@@ -263,7 +227,7 @@ class Planner:
         if stride > 1 or given.layout != domain.layout:
             source = self._arrange(step.input, stride, domain.layout)
         source.guard(*domain.guards)
-        result = self._image((len(weight), *domain.result), domain.layout)
+        result = image_value((len(weight), *domain.result), domain.layout)
         other = None if step.other is None else self._as(step.other, result)
         op = self._draft("conv2d", source, result, other)
         self._affine(op, step, len(weight), scale_after)
@@ -272,7 +236,7 @@ class Planner:
         op.outputs, op.binary = len(weight), binary is not None
 
         def encode() -> None:
-            lists = conv_lists(weight, groups, domain, int(source.value.plane), int(op.window), binary is not None)
+            lists = conv_lists(weight, groups, domain, int(source.value.plane), binary is not None)
             op.wide = lists.offsets.dtype == np.uint32
             op.offsets, op.values = self._pointer(lists.offsets), self._pointer(lists.values)
             op.runs, op.first_entry = self._pointer(lists.runs), self._pointer(lists.first_entry)
@@ -282,18 +246,15 @@ class Planner:
 
     def _describe(self, op: c.Op, domain: Domain) -> None:
         vectors = domain.layout.line // domain.layout.vector
-        masks = np.stack([domain.mask(shift) for shift in domain.sets()])
-        shifts = [domain.flat_shift(shift) for shift in domain.sets()]
-        op.sets = len(shifts)
+        shifts = domain.shifts
+        op.sets, op.before = len(shifts), domain.first_line * domain.layout.line
         op.block = max(1, REGISTERS // vectors)
-        op.rows = not domain.layout.packed and vectors in WHOLE_ROWS and {-1, 0, 1}.issuperset(shifts)
-        op.window = 1 if op.rows else WINDOW
+        op.rows = vectors in WHOLE_LINES and {-1, 0, 1}.issuperset(shifts)
         op.shifts = self._pointer(np.array(shifts, np.int32))
-        op.masks = self._pointer(masks)
-        op.masked = self._pointer((masks == 0).any(axis=1).astype(np.int32))
+        if domain.layout.packed or not op.rows:
+            op.masks = self._pointer(domain.masks())
         op.guard = rounded_up(max(abs(shift) for shift in shifts), domain.layout.vector)
-        op.before = domain.first_line * domain.layout.line
-        sums = 0 if op.rows else op.window * op.sets * op.block * domain.layout.line
+        sums = 0 if op.rows else op.sets * op.block * domain.layout.line
         self.scratch = max(self.scratch, rounded_up(sums + 2 * op.guard, max(self.kernels)))
 
 
@@ -305,16 +266,6 @@ def _whole(step: Step, name: str) -> int:
 
 def _full(values: NDArray[np.floating], count: int) -> Floats:
     return np.ascontiguousarray(np.broadcast_to(values, count), np.float32)
-
-
-def _same(value: c.Value) -> c.Value:
-    copy = c.Value()
-    _copy(value, copy)
-    return copy
-
-
-def _copy(value: c.Value, target: c.Value) -> None:
-    ctypes.memmove(ctypes.byref(target), ctypes.byref(value), ctypes.sizeof(c.Value))
 
 
 def checked(card: Card) -> None:

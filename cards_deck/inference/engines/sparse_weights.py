@@ -12,12 +12,12 @@ from cards_deck.inference.engines.sparse_library import WIDTHS
 from cards_deck.spectrum import Floats
 
 Wholes = NDArray[np.int64]
-RUN = np.dtype([("count", "i4"), ("plus", "i4"), ("slot", "i4"), ("unused", "i4")])
+RUN = np.dtype([("count", "i4"), ("plus", "i4")])
 
 
 @dataclass(frozen=True)
 class Lists:
-    """A convolution's weights in runs, by window of output channels, then by length.
+    """A convolution's weights in runs, by output channel and set.
 
     `values` None: all are +-1, the first `plus` of a run +1.
     """
@@ -35,31 +35,24 @@ def signs(weight: Floats) -> Floats | None:
     return scale if bool(((flat == 0) | (flat == scale[:, None])).all()) else None
 
 
-def conv_lists(weight: Floats, groups: int, domain: Domain, plane: int, window: int, binary: bool) -> Lists:
+def conv_lists(weight: Floats, groups: int, domain: Domain, plane: int, binary: bool) -> Lists:
     """Encode weight [o, c / groups, kh, kw] for an input whose planes lie `plane` floats apart."""
     out, channel, row, column = np.nonzero(weight)
     values = weight[out, channel, row, column]
     channel = channel + out // (len(weight) // groups) * weight.shape[1]
-    phase_row, shift_row = np.array([domain.split(tap) for tap in range(domain.kernel[0])]).T[:, row]
-    phase_column, shift_column = np.array([domain.split(tap) for tap in range(domain.kernel[1])]).T[:, column]
-    sets, columns, vector = len(domain.sets()), domain.shifts(1), domain.layout.vector
-    member = np.searchsorted(columns, shift_column)
-    offset = (channel * domain.stride**2 + phase_row * domain.stride + phase_column) * (plane // vector)
-    if domain.layout.packed:
-        member = member + np.searchsorted(domain.shifts(0), shift_row) * len(columns)
-    else:
-        offset = offset + (shift_row - domain.first_line) * (domain.layout.line // vector)
+    phase_row, line = np.array([domain.split(tap) for tap in range(domain.kernel[0])]).T[:, row]
+    phase, shift = np.array([domain.split(tap) for tap in range(domain.kernel[1])]).T[:, column]
+    sets, vector = len(domain.shifts), domain.layout.vector
+    offset = ((channel * domain.stride + phase_row) * domain.stride + phase) * (plane // vector)
+    offset += (line - domain.first_line) * (domain.layout.line // vector)
+    run = out * sets + np.searchsorted(domain.shifts, shift)
     negative = (values < 0) & binary
     runs = np.zeros(len(weight) * sets, RUN)
-    run = out * sets + member
     runs["count"], runs["plus"] = (np.bincount(run[kept], minlength=len(runs)) for kept in (slice(None), ~negative))
-    runs["slot"] = np.arange(len(runs)) % (window * sets)
-    windows = np.arange(len(runs)) // (window * sets)
-    ranked = np.lexsort((runs["count"], runs["plus"], windows)) if window > 1 else np.arange(len(runs))
-    order = np.lexsort((offset, negative, np.argsort(ranked)[run]))
-    first_entry = np.searchsorted(out[order] // window, np.arange(-(-len(weight) // window) + 1)).astype(np.int64)
+    order = np.lexsort((offset, negative, run))
+    first_entry = np.searchsorted(out, np.arange(len(weight) + 1)).astype(np.int64)
     narrow = not len(offset) or int(offset.max()) < 1 << 16
     listed = offset[order].astype(np.uint16) if narrow else offset[order].astype(np.uint32)
     # Kernels load a vector of values at a time, the last one too.
     stored = None if binary else np.append(values[order], np.zeros(max(WIDTHS), np.float32)).astype(np.float32)
-    return Lists(np.append(listed, np.zeros(4, listed.dtype)), stored, runs[ranked], first_entry)
+    return Lists(np.append(listed, np.zeros(4, listed.dtype)), stored, runs, first_entry)

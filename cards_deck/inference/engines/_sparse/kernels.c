@@ -28,21 +28,19 @@ INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
 /* -- convolution ------------------------------------------------------------------------------------------------- */
 
-INLINE int64_t windows(const Op *op) { return (op->outputs + op->window - 1) / op->window; }
 INLINE int64_t blocks(const Op *op) { return (op->out.lines + op->block - 1) / op->block; }
 
-/* Floats of one set in the scratch memory. What a shift reads beyond them is masked, so only the ends of the whole scratch
- * need a guard. */
+/* Floats of one set in the scratch memory. What a shift reads beyond them is masked, so only the ends of the whole need a
+ * guard. */
 INLINE int64_t slot_floats(const Op *op) { return op->block * op->out.line; }
 
-/* The runs of a window come sorted by length, so that the processor foresees where each one ends. */
-static void sum_sets(const Op *op, const Frame *frame, int64_t window, const float *in, int64_t vectors)
+static void sum_sets(const Op *op, const Frame *frame, int64_t channel, const float *in, int64_t vectors)
 {
-    int64_t entry = op->first_entry[window], length = slot_floats(op);
-    int64_t start = window * op->window, end = least(start + op->window, op->outputs);
-    for (const Run *run = op->runs + start * op->sets; run < op->runs + end * op->sets; run++) {
+    int64_t entry = op->first_entry[channel];
+    for (int64_t s = 0; s < op->sets; s++) {
+        const Run *run = op->runs + channel * op->sets + s;
         const float *values = op->binary ? 0 : op->values + entry;
-        float *out = frame->scratch + op->guard + run->slot * length;
+        float *out = frame->scratch + op->guard + s * slot_floats(op);
         if (op->wide)
             accumulate_32(in, (const uint32_t *)op->offsets + entry, values, run, out, vectors);
         else
@@ -51,43 +49,15 @@ static void sum_sets(const Op *op, const Frame *frame, int64_t window, const flo
     }
 }
 
-/* Adds up one output channel's sets, each shifted and with the lanes that come from outside the image blanked, and
- * finishes: scale, shift, activation, the other summand. */
-INLINE void add_sets(const Op *op, const float *scratch, const float *other, float *restrict out, int64_t lines,
-                     int64_t channel, const int SETS, const int PRE)
-{
-    const int64_t line = op->out.line, length = slot_floats(op);
-    const int32_t *masks[9], *lanes = op->lanes;
-    const float *parts[9];
-    const int scaled = op->scale != 0, post = op->post;
-    const vec scale = spread(scaled ? op->scale[channel] : 1.0f), shift = spread(op->shift[channel]);
-    UNROLL for (int s = 0; s < SETS; s++) {
-        parts[s] = scratch + s * length + op->shifts[s];
-        masks[s] = op->masked[s] ? op->masks + s * line : 0;
-    }
-    for (int64_t at = 0; at < lines * line;)
-        for (int64_t x = 0; x < line; x += WIDTH, at += WIDTH) {
-            vec sum = load_anywhere(parts[0] + at);
-            if (masks[0]) sum = keep(sum, masks[0] + x);
-            UNROLL for (int s = 1; s < SETS; s++) {
-                vec part = load_anywhere(parts[s] + at);
-                sum += masks[s] ? keep(part, masks[s] + x) : part;
-            }
-            sum = activate(scaled ? sum * scale + shift : sum + shift, PRE);
-            if (other) sum = activate(sum + load(other + at), post);
-            if (lanes) sum = keep(sum, lanes + x);
-            store(out + at, sum);
-        }
-}
-
-/* The same for kernels of unusual size. */
-static void add_any_sets(const Op *op, const float *scratch, const float *other, float *out, int64_t lines, int64_t channel)
+/* Adds up the sets, each shifted and with the lanes that come from outside the image blanked, and finishes: scale, shift,
+ * activation, the other summand. */
+static void add_sets(const Op *op, const float *sums, const float *other, float *out, int64_t lines, int64_t channel)
 {
     const int64_t line = op->out.line, length = slot_floats(op);
     for (int64_t at = 0; at < lines * line; at += WIDTH) {
         vec sum = {0};
         for (int s = 0; s < op->sets; s++)
-            sum += keep(load_anywhere(scratch + s * length + op->shifts[s] + at), op->masks + s * line + at % line);
+            sum += keep(load_anywhere(sums + s * length + op->shifts[s] + at), op->masks + s * line + at % line);
         sum = op->scale ? sum * spread(op->scale[channel]) : sum;
         sum = activate(sum + spread(op->shift[channel]), op->pre);
         if (other) sum = activate(sum + load(other + at), op->post);
@@ -95,39 +65,42 @@ static void add_any_sets(const Op *op, const float *scratch, const float *other,
     }
 }
 
-#define ADD_SETS(SETS)                                                                                      \
-    case SETS:                                                                                              \
-        if (op->pre == ACT_SILU) add_sets(op, scratch, other, out, lines, o, SETS, ACT_SILU);               \
-        else if (op->pre == ACT_RELU) add_sets(op, scratch, other, out, lines, o, SETS, ACT_RELU);          \
-        else add_sets(op, scratch, other, out, lines, o, SETS, ACT_NONE);                                   \
-        break;
-
-static void clear_guards(const Op *op, float *plane, int64_t first, int64_t lines)
+/* Writes the guard lines beside `lines` finished lines of a plane. */
+static void guard(const Op *op, float *plane, int64_t first, int64_t lines)
 {
     const Value *out = &op->out;
+    const float *at = plane + out->origin;
     int64_t end = out->origin + out->lines * out->line;
-    if (first == 0) memset(plane, 0, out->origin * sizeof(float));
-    if (first + lines == out->lines) memset(plane + end, 0, (out->plane - end) * sizeof(float));
+    if (!out->packed) {
+        if (first == 0) memset(plane, 0, out->origin * sizeof(float));
+        if (first + lines == out->lines) memset(plane + end, 0, (out->plane - end) * sizeof(float));
+        return;
+    }
+    for (float *to = plane; to < plane + out->plane; to += out->line) {
+        int64_t shift = (to - at) / out->line * out->pitch;
+        if (to == at) continue;
+        for (int64_t x = 0; x < out->line; x += WIDTH) {
+            const ivec from = lane_numbers() + (int32_t)(x + shift);
+            const ivec inside = (from >= 0) & (from < (int32_t)out->line);
+            store(to + x, (vec)((ivec)load_anywhere(at + x + shift) & inside));
+        }
+    }
 }
 
 static void convolve(const Op *op, const Frame *frame, int64_t task)
 {
-    int64_t window = task % windows(op), first = task / windows(op) * op->block, start = window * op->window;
+    int64_t o = task % op->outputs, first = task / op->outputs * op->block;
     int64_t lines = least(op->block, op->out.lines - first), at = first * op->out.line;
     const float *in = plane_of(&op->in, frame, 0) + op->in.origin + op->before + at;
-    if (!op->rows) sum_sets(op, frame, window, in, lines * op->out.line / WIDTH);
-    for (int64_t o = start; o < least(start + op->window, op->outputs); o++) {
-        const float *other = op->has_other ? plane_of(&op->other, frame, o) + op->other.origin + at : 0;
-        const float *scratch = frame->scratch + op->guard + (o - start) * op->sets * slot_floats(op);
-        float *plane = plane_of(&op->out, frame, o), *out = plane + op->out.origin + at;
-        if (op->rows)
-            (op->wide ? some_rows_32 : some_rows_16)(op, o, in, other, out, lines);
-        else switch (op->sets) {
-            ADD_SETS(1) ADD_SETS(2) ADD_SETS(3) ADD_SETS(4) ADD_SETS(9)
-        default: add_any_sets(op, scratch, other, out, lines, o);
-        }
-        clear_guards(op, plane, first, lines);
+    const float *other = op->has_other ? plane_of(&op->other, frame, o) + op->other.origin + at : 0;
+    float *plane = plane_of(&op->out, frame, o), *out = plane + op->out.origin + at;
+    if (op->rows) {
+        (op->wide ? some_rows_32 : some_rows_16)(op, o, in, other, out, lines);
+    } else {
+        sum_sets(op, frame, o, in, lines * op->out.line / WIDTH);
+        add_sets(op, frame->scratch + op->guard, other, out, lines, o);
     }
+    guard(op, plane, first, lines);
 }
 
 /* -- everything else, a plane at a time ---------------------------------------------------------------------------- */
@@ -142,29 +115,37 @@ static void read_image(const Op *op, const Frame *frame, int64_t channel)
         float *to = plane + out->origin + y * out->pitch;
         for (int64_t x = 0; x < out->width; x++) to[x] = (float)from[x * 3] * scale + shift;
     }
+    guard(op, plane, 0, out->lines);
 }
 
-/* Copies a plane into another geometry; with a stride, into stride^2 planes, one per phase of rows and columns. */
+INLINE void copy_every(float *restrict to, const float *restrict from, int64_t count, const int64_t STRIDE)
+{
+    switch (count) { /* the usual widths as constants: short loops over vectors */
+    case 4: for (int x = 0; x < 4; x++) to[x] = from[STRIDE * x]; break;
+    case 8: for (int x = 0; x < 8; x++) to[x] = from[STRIDE * x]; break;
+    case 16: for (int x = 0; x < 16; x++) to[x] = from[STRIDE * x]; break;
+    default: for (int64_t x = 0; x < count; x++) to[x] = from[STRIDE * x];
+    }
+}
+
+/* Copies a plane into another layout; with a stride, into stride^2 planes: that of (i, j) holds input pixel
+ * (stride * y + i, stride * x + j) at (y, x). */
 static void arrange(const Op *op, const Frame *frame, int64_t plane)
 {
     const Value *in = &op->in, *out = &op->out;
-    int64_t stride = op->stride, phases = stride * stride, phase = plane % phases;
-    int64_t top = phase / stride, left = phase % stride;
-    const float *from = plane_of(in, frame, plane / phases) + in->origin;
-    float *to = plane_of(out, frame, plane);
-    memset(to, 0, out->plane * sizeof(float));
-    to += out->origin;
+    int64_t stride = op->stride, left = plane % stride, top = plane / stride % stride;
+    const float *from = plane_of(in, frame, plane / stride / stride) + in->origin + left;
+    float *to = plane_of(out, frame, plane) + out->origin, *end = to + out->lines * out->line;
     int64_t columns = left < in->width ? least(out->width, (in->width - left + stride - 1) / stride) : 0;
-    for (int64_t y = 0; y < out->height && y * stride + top < in->height; y++) {
-        const float *row = from + (y * stride + top) * in->pitch + left;
-        float *target = to + y * out->pitch;
-        if (stride == 1)
-            memcpy(target, row, columns * sizeof(float));
-        else if (stride == 2)
-            for (int64_t x = 0; x < columns; x++) target[x] = row[2 * x];
-        else
-            for (int64_t x = 0; x < columns; x++) target[x] = row[stride * x];
+    for (int64_t y = 0; y < out->height && y * stride + top < in->height; y++, to += out->pitch) {
+        const float *row = from + (y * stride + top) * in->pitch;
+        if (stride == 1) copy_every(to, row, columns, 1);
+        else if (stride == 2) copy_every(to, row, columns, 2);
+        else for (int64_t x = 0; x < columns; x++) to[x] = row[stride * x];
+        for (int64_t x = columns; x < out->pitch; x++) to[x] = 0;
     }
+    if (to < end) memset(to, 0, (end - to) * sizeof(float));
+    guard(op, plane_of(out, frame, plane), 0, out->lines);
 }
 
 /* Scale, shift, activation and sum of two values of one geometry. */
@@ -183,7 +164,7 @@ static void pointwise(const Op *op, const Frame *frame, int64_t plane)
             if (op->lanes) value = keep(value, op->lanes + x);
             store(to + at, value);
         }
-    clear_guards(op, plane_of(out, frame, plane), 0, out->lines);
+    guard(op, plane_of(out, frame, plane), 0, out->lines);
 }
 
 static void pool(const Op *op, const Frame *frame, int64_t plane)
@@ -206,6 +187,7 @@ static void pool(const Op *op, const Frame *frame, int64_t plane)
                 }
             to[y * out->pitch + x] = op->kind == OP_MAX_POOL ? largest : sum / (float)(op->kernel * op->kernel);
         }
+    guard(op, plane_of(out, frame, plane), 0, out->lines);
 }
 
 /* Lanes that are no pixel are zero, so whole lines can be added. */
@@ -262,7 +244,7 @@ static void write_logits(const Op *op, const Frame *frame, int64_t task)
 static int64_t tasks(const Op *op)
 {
     switch (op->kind) {
-    case OP_CONV: return windows(op) * blocks(op);
+    case OP_CONV: return op->outputs * blocks(op);
     case OP_GLOBAL_AVG: case OP_FLATTEN: case OP_LINEAR: case OP_OUTPUT: return 1;
     default: return op->out.planes;
     }

@@ -62,6 +62,8 @@ int64_t sparse_abi(void) { return (int64_t)(sizeof(Op) * 1000000 + sizeof(Networ
  * sleeping thread wakes; after that a thread sleeps and costs nothing. */
 enum { SPINS = 4000 };
 
+enum { PARTS = 8 }; /* of an operation: what is done at a time before turning to another image or thread */
+
 static inline void relax(void)
 {
 #if defined(__x86_64__)
@@ -120,23 +122,28 @@ static Frame frame_of(const Job *job, int32_t thread, int64_t image, int64_t sha
                    job->scratch + thread * n->scratch};
 }
 
+static void run_tasks(const Op *op, const Frame *frame, int64_t first, int64_t end)
+{
+    for (int64_t task = first; task < end; task++) op->kernels->run(op, frame, task);
+}
+
 /* A thread's own images. Planes are large in the first operations, so that an image goes through them alone and stays
- * in the cache; in the others the weights are larger, and all images go through one operation together. */
+ * in the cache; in the others the weights are larger, and the images go through a part of an operation together. */
 static void run_own(Job *job, int32_t thread, int64_t first, int64_t end)
 {
     const Network *n = job->network;
     for (int64_t image = first; image < end; image++) {
         Frame frame = frame_of(job, thread, image, 0);
-        for (int64_t i = 0; i < n->per_image; i++)
-            for (int64_t task = 0, all = n->ops[i].kernels->tasks(n->ops + i); task < all; task++)
-                n->ops[i].kernels->run(n->ops + i, &frame, task);
+        for (const Op *op = n->ops; op < n->ops + n->per_image; op++) run_tasks(op, &frame, 0, op->kernels->tasks(op));
     }
-    for (int64_t i = n->per_image; i < n->count; i++)
-        for (int64_t task = 0, all = n->ops[i].kernels->tasks(n->ops + i); task < all; task++)
+    for (const Op *op = n->ops + n->per_image; op < n->ops + n->count; op++) {
+        int64_t all = op->kernels->tasks(op), part = all / PARTS + 1;
+        for (int64_t task = 0; task < all; task += part)
             for (int64_t image = first; image < end; image++) {
                 Frame frame = frame_of(job, thread, image, 0);
-                n->ops[i].kernels->run(n->ops + i, &frame, task);
+                run_tasks(op, &frame, task, task + part < all ? task + part : all);
             }
+    }
 }
 
 /* An image that all threads work on, operation by operation. */
@@ -145,11 +152,11 @@ static void run_shared(Job *job, int32_t thread, int64_t image, int64_t turn)
     const Network *n = job->network;
     Frame frame = frame_of(job, thread, image, 1);
     for (int64_t i = 0; i < n->count; i++) {
-        int64_t all = n->ops[i].kernels->tasks(n->ops + i), some = all / (8 * job->threads) + 1, task;
+        const Op *op = n->ops + i;
+        int64_t all = op->kernels->tasks(op), some = all / (PARTS * job->threads) + 1, task;
         atomic_llong *next = job->next + turn * n->count + i;
         while ((task = atomic_fetch_add(next, some)) < all)
-            for (int64_t end = task + some < all ? task + some : all; task < end; task++)
-                n->ops[i].kernels->run(n->ops + i, &frame, task);
+            run_tasks(op, &frame, task, task + some < all ? task + some : all);
         barrier(job);
     }
 }

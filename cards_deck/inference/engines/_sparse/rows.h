@@ -1,17 +1,33 @@
-/* Convolutions up to 3 columns wide over planes whose lines are rows, a few whole rows at a time.
+/* Convolutions up to 3 columns wide, a few whole lines at a time.
  *
  * The sums of the left, middle and right taps differ by one lane. What the left taps sum is moved one lane to the right
  * in the registers, the middle taps are added to it, and what the right taps sum is moved to the left and added: no sum
- * goes through memory, and every load is aligned. Zeros come in at a row's ends, which is the padding.
+ * goes through memory, and every load is aligned. Zeros come in at a line's ends, which is the padding; where a line
+ * holds all rows of a plane, masks blank what comes from the neighbouring row.
  * Included once per type of offset, with OFFSET and NAME(name) defined.
  */
 
-/* One output channel over VECTORS vectors, LINE of which make a row. */
+/* Adds a run to `sum`, over CHAINS sums where VECTORS is small. */
+INLINE void NAME(add_to)(const float *in, const OFFSET *offsets, const float *values, const Run *run, vec *sum,
+                         const int VECTORS)
+{
+    const int CHAINS = VECTORS >= 8 ? 1 : VECTORS == 4 ? 2 : 4;
+    vec parts[8];
+    UNROLL for (int i = 0; i < CHAINS * VECTORS; i++) parts[i] = i < VECTORS ? sum[i] : (vec){0};
+    NAME(add_run)(in, offsets, values, run, parts, CHAINS, VECTORS);
+    UNROLL for (int v = 0; v < VECTORS; v++) {
+        sum[v] = parts[v];
+        UNROLL for (int c = 1; c < CHAINS; c++) sum[v] += parts[c * VECTORS + v];
+    }
+}
+
+/* One output channel over VECTORS vectors, LINE of which make a line. */
 INLINE void NAME(rows)(const Op *op, int64_t channel, const float *in, const float *other, float *out,
                        const int VECTORS, const int LINE)
 {
     int64_t entry = op->first_entry[channel];
     const Run *run = op->runs + channel * op->sets;
+    const int32_t *mask = op->masks;
     vec sum[8];
     UNROLL for (int v = 0; v < VECTORS; v++) sum[v] = (vec){0};
     for (int s = 0; s < op->sets; s++, run++) {
@@ -19,18 +35,24 @@ INLINE void NAME(rows)(const Op *op, int64_t channel, const float *in, const flo
         const float *values = op->binary ? 0 : op->values + entry;
         entry += run->count;
         if (op->shifts[s] <= 0) {
-            NAME(add_run)(in, offsets, values, run, sum, 1, VECTORS);
+            NAME(add_to)(in, offsets, values, run, sum, VECTORS);
             if (op->shifts[s] < 0) {
                 UNROLL for (int v = VECTORS - 1; v >= 0; v--)
                     sum[v] = moved_right(v % LINE ? sum[v ? v - 1 : 0] : (vec){0}, sum[v]);
+                if (mask) {
+                    UNROLL for (int v = 0; v < VECTORS; v++) sum[v] = keep(sum[v], mask + v % LINE * WIDTH);
+                }
             }
         } else {
             vec right[8];
             UNROLL for (int v = 0; v < VECTORS; v++) right[v] = (vec){0};
-            NAME(add_run)(in, offsets, values, run, right, 1, VECTORS);
-            UNROLL for (int v = 0; v < VECTORS; v++)
-                sum[v] += moved_left(right[v], (v + 1) % LINE ? right[v + 1 < VECTORS ? v + 1 : v] : (vec){0});
+            NAME(add_to)(in, offsets, values, run, right, VECTORS);
+            UNROLL for (int v = 0; v < VECTORS; v++) {
+                vec moved = moved_left(right[v], (v + 1) % LINE ? right[v + 1 < VECTORS ? v + 1 : v] : (vec){0});
+                sum[v] += mask ? keep(moved, mask + v % LINE * WIDTH) : moved;
+            }
         }
+        if (mask) mask += op->out.line;
     }
     const vec shift = spread(op->shift[channel]);
     if (op->scale) {

@@ -2,7 +2,8 @@
  *
  * A value (an activation) is a number of planes. A plane is `lines` lines of `line` floats, a whole number of vectors;
  * a line holds one row of pixels, or, where rows are much narrower than a vector, all rows of the plane one after the
- * other. Lanes that are no pixel hold zero, and so do the guard lines above and below a plane that convolutions read.
+ * other. Lanes that are no pixel hold zero. Above and below its lines a plane has guard lines for the convolutions that
+ * read it: zeros where lines are rows; where one line is the plane, the n-th line from it holds it shifted by n rows.
  */
 #ifndef SPARSE_H
 #define SPARSE_H
@@ -18,16 +19,16 @@ typedef struct {
     int64_t planes;
     int64_t plane;  /* floats from one plane to the next, guard lines included */
     int64_t origin; /* floats from a plane's start to its first line: the guard above */
+    int64_t packed; /* one line is the plane */
     int64_t lines;
     int64_t line;  /* floats */
     int64_t pitch; /* floats from one row of pixels to the next */
     int64_t height, width;
 } Value;
 
-/* Weights of one output channel and set; where weights are signs, the first `plus` are added and the others subtracted.
- * `slot` says which: output channel within the window times sets plus set. */
+/* Weights of one output channel and set; where weights are signs, the first `plus` are added and the others subtracted. */
 typedef struct {
-    int32_t count, plus, slot, unused;
+    int32_t count, plus;
 } Run;
 
 typedef struct {
@@ -40,23 +41,22 @@ typedef struct {
     const float *shift;
     const int32_t *lanes; /* of one line: -1 where a lane is a pixel, 0 elsewhere; NULL: all are */
 
-    /* Convolution. A set is a group of taps whose sums are shifted alike when they are added up. */
+    /* Convolution. A set is a column of taps: their sums are shifted alike when they are added up. */
     int32_t sets;
-    int32_t window, block; /* output channels and lines that are worked on at a time */
-    int32_t wide, binary;  /* offsets have 32 bits; weights are signs */
-    int32_t rows;          /* rows.h fits; then the window is 1 and runs come in the order of sets */
+    int32_t block;        /* lines that are worked on at a time */
+    int32_t wide, binary; /* offsets have 32 bits; weights are signs */
+    int32_t rows, unused; /* rows.h fits */
     int64_t outputs;
-    int64_t guard;         /* floats that shifts read before and after the sums */
-    int64_t before;        /* floats from a line to where offsets count from */
-    const void *offsets;   /* of weights into the input, in vectors; run after run */
-    const float *values;   /* NULL where binary */
-    const Run *runs;       /* window after window */
-    const int64_t *first_entry; /* of each window, and one more */
-    const int32_t *shifts; /* of each set, floats */
-    const int32_t *masks;  /* of each set, one line */
-    const int32_t *masked; /* whether a set needs its mask */
+    int64_t guard;  /* floats that shifts read before and after the sums */
+    int64_t before; /* floats from a line to where offsets count from */
+    const void *offsets; /* of weights into the input, in vectors; by output channel and set, as are the next two */
+    const float *values; /* NULL where binary */
+    const Run *runs;
+    const int64_t *first_entry; /* of each output channel, and one more */
+    const int32_t *shifts;      /* of each set, floats */
+    const int32_t *masks;       /* of each set, a line of lanes as above; NULL: zeros beyond a line's ends are all */
 
-    /* Pools and arrange: window and stride. Linear: `first_entry` by output, offsets are floats. */
+    /* Pools: the window; arrange has a stride too. Linear: offsets are floats. */
     int64_t kernel, stride, padding;
 } Op;
 

@@ -56,6 +56,13 @@ INLINE vec load_four(const float *at) { return load_anywhere(at); }
 #define lane(x, i) __builtin_shuffle(x, (ivec){EVERYWHERE(i)})
 #endif
 
+INLINE ivec lane_numbers(void)
+{
+    ivec numbers;
+    for (int i = 0; i < WIDTH; i++) numbers[i] = i;
+    return numbers;
+}
+
 /* The lanes one to the left of `here` (its first is the last of `before`), and one to the right. */
 #if WIDTH == 16
 #define TO_RIGHT 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30
