@@ -43,8 +43,8 @@ format: environment ## write the formatting that `make lint` asks for
 	@.venv/bin/python -m ruff check -q --fix .
 	@.venv/bin/python -m ruff format -q .
 
-bench: environment ## measure augmentation, gate and server, write benchmarks/results
-	@for script in augmix gate serve; do OMP_NUM_THREADS=1 .venv/bin/python -m benchmarks.$$script; done
+bench: environment ## measure augmentation, corruptions, gate, storage, engines and server, write benchmarks/results
+	@for script in augmix corruptions gate storage engines serve; do OMP_NUM_THREADS=1 .venv/bin/python -m benchmarks.$$script; done
 
 results: environment ## write the tables (README.md, models/README.md) from the reports, the example answer from the deck
 	@.venv/bin/python -m eval.tables
