@@ -12,12 +12,15 @@ import os
 import sys
 import tempfile
 import threading
+import time
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+STALE_S = 24 * 3600.0
 
 
 @dataclass
@@ -41,12 +44,17 @@ class Cache:
         return array if array.shape == shape else None
 
     def check(self) -> None:
-        """Say on stderr, before the long part starts, where the cache cannot be written; it then keeps nothing."""
+        """Say on stderr, before the long part starts, where the cache cannot be written: it then keeps nothing. Files
+        that a killed run was writing a day ago or longer are removed."""
         if self.folder is None:
             return
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=self.folder):
+            parts = _parts(self.folder)
+            for path in parts.iterdir():
+                with contextlib.suppress(OSError):
+                    if time.time() - path.stat().st_mtime > STALE_S:
+                        path.unlink()
+            with tempfile.TemporaryFile(dir=parts):
                 pass
         except OSError as error:
             self._warn(error)
@@ -58,7 +66,7 @@ class Cache:
         path = self.folder / f"{key}.npz"
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            _write(path, array)
+            _write(path, array, _parts(self.folder))
         except OSError as error:
             self._warn(error)
 
@@ -69,8 +77,15 @@ class Cache:
             self._warned = True
 
 
-def _write(path: Path, array: NDArray[np.generic]) -> None:
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=".part")
+def _parts(folder: Path) -> Path:
+    """Where files lie while they are being written: on the same file system, so that a rename publishes them."""
+    parts = folder / ".parts"
+    parts.mkdir(parents=True, exist_ok=True)
+    return parts
+
+
+def _write(path: Path, array: NDArray[np.generic], parts: Path) -> None:
+    handle, name = tempfile.mkstemp(dir=parts, suffix=".part")
     part = Path(name)
     try:
         with os.fdopen(handle, "wb") as stream:

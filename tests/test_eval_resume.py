@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -134,6 +138,50 @@ def test_a_killed_run_goes_on_where_it_stopped(
     monkeypatch.setattr(Predictor, "_run", run)
     assert _same(evaluate(deck, settings), whole)
     assert len(passes) == total - 90
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from cards_deck.inference.predictor import Predictor
+from eval.evaluate import evaluate
+from eval_tiny import tiny_deck, tiny_settings
+
+run, made = Predictor._run, []
+
+def killed(self, card, images):
+    if len(made) == 90:
+        os.kill(os.getpid(), signal.SIGKILL)
+    made.append(card)
+    return run(self, card, images)
+
+Predictor._run = killed
+evaluate(tiny_deck(), tiny_settings(Path(sys.argv[1]), Path(sys.argv[2])))
+"""
+
+
+def test_what_a_run_had_finished_survives_sigkill(
+    deck: Deck, settings: Settings, whole: dict[str, Any], passes: list[int], root: Path
+) -> None:
+    tests = Path(__file__).resolve().parent
+    environment = os.environ | {"PYTHONPATH": f"{tests}:{tests.parent}"}
+    command = [sys.executable, "-c", KILLED, str(root), str(settings.cache)]
+    done = subprocess.run(command, env=environment, capture_output=True, timeout=120, check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert _same(evaluate(deck, settings), whole)
+    assert len(passes) == len(deck.cards) * (1 + len(SUITE.cells) + VALIDATION_CELLS) - 90
+
+
+def test_what_a_killed_writer_left_is_cleared_after_a_day(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    cache.check()
+    old, new = tmp_path / ".parts" / "a.part", tmp_path / ".parts" / "b.part"
+    for path in (old, new):
+        path.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    cache.check()
+    assert not old.exists()
+    assert new.exists()
 
 
 def test_two_runs_on_one_cache_at_once(deck: Deck, settings: Settings, whole: dict[str, Any]) -> None:
