@@ -121,7 +121,8 @@ class Context:
     @functools.cached_property
     def routes(self) -> Routes:
         """Every route of this deck, fitted on the validation images."""
-        return fit_routes(len(self.deck.cards), self.best_card.place, self.validation, seed=self.settings.seed)
+        seed, threads = self.settings.seed, self.settings.threads
+        return fit_routes(len(self.deck.cards), self.best_card.place, self.validation, seed=seed, threads=threads)
 
     def validation_facts(self) -> dict[str, Any]:
         """The "validation" field of the JSON, and where it is null the reason."""

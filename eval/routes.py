@@ -8,7 +8,8 @@ validation images only.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,28 +92,30 @@ class Routes:
         return {name: self.answer(name, cell) for name in names}
 
 
-def fit_routes(cards: int, best_card: int, validation: Validation | None, *, seed: int) -> Routes:
+def fit_routes(cards: int, best_card: int, validation: Validation | None, *, seed: int, threads: int = 1) -> Routes:
     """All routes over `cards` cards, with what validation images decide: temperatures and the router.
 
     Without validation images every temperature is 1 and there is no router.
     """
-    cells = () if validation is None else validation.answers
     members: dict[str, Route] = {
         "gated": Gated(),
         "uniform": Uniform(),
         "best_card": BestCard(best_card),
         "random_card": RandomCard(seed),
     }
-    members["confidence"] = Confidence(card_temperatures(cells) if cells else (1.0,) * cards)
-    if validation is not None:
-        members["router"] = train_router([name for name, _ in validation.cells], cells)
-    members |= {"cell_oracle": CellOracle(), "oracle": Oracle()}
-    untempered = Routes(members, {})
+    bounds: dict[str, Route] = {"cell_oracle": CellOracle(), "oracle": Oracle()}
     if validation is None:
-        return untempered
+        return Routes(members | {"confidence": Confidence((1.0,) * cards)} | bounds, {})
+    cells = validation.answers
+    with ThreadPoolExecutor(threads) as pool:
+        router = pool.submit(train_router, [name for name, _ in validation.cells], cells)
+        members["confidence"] = Confidence(pool.submit(card_temperatures, cells).result())
+        members["router"] = router.result()
+        untempered = Routes(members | bounds, {})
+        fitted = pool.map(lambda name: _temperature(untempered, name, cells), untempered.systems)
+        return Routes(members | bounds, dict(zip(untempered.systems, fitted, strict=True)))
+
+
+def _temperature(routes: Routes, name: str, cells: Sequence[CellAnswers]) -> float:
     labels = np.concatenate([labels_of(cell) for cell in cells])
-    fitted = {}
-    for name in untempered.systems:
-        pooled = np.concatenate([untempered.answer(name, cell).probabilities for cell in cells])
-        fitted[name] = fit_temperature(pooled, labels)
-    return Routes(members, fitted)
+    return fit_temperature(np.concatenate([routes.answer(name, cell).probabilities for cell in cells]), labels)

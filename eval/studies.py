@@ -8,6 +8,7 @@ under "mean" pool the images of all cells, as one threshold in front of all of t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,12 +42,17 @@ SCORES = ("ece", "adaptive_ece", "nll", "brier")
 TESTED = ("best_card", "uniform")  # compared with the gate cell by cell
 
 
-def study_results(deck: Deck, measured: Measured, routes: Routes, suite: CorruptionSuite, data: str) -> Json:
+def study_results(
+    deck: Deck, measured: Measured, routes: Routes, suite: CorruptionSuite, data: str, *, threads: int = 1
+) -> Json:
     """calibration, selective, diversity, relative, significance, gate_choices and spectra of the JSON."""
     systems = routes.systems
+    with ThreadPoolExecutor(threads) as pool:
+        curves = pool.map(lambda name: selective(measured, name), systems)
+        selected = dict(zip(systems, curves, strict=True))
     return {
         "calibration": {name: calibration(measured, name, routes.temperatures.get(name, 1.0)) for name in systems},
-        "selective": {name: selective(measured, name) for name in systems},
+        "selective": selected,
         "diversity": {"clean": diversity([measured.clean]), "mean": diversity(measured.cells)},
         "relative": {name: relative(measured, name, suite, data) for name in measured.routes},
         "significance": {f"gated_vs_{other}": significance(measured, other, suite) for other in TESTED},
