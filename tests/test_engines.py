@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
+from plain_network import plain
 
 from cards_deck.card import Card
 from cards_deck.deck import read_deck, write_deck
@@ -22,7 +22,6 @@ from cards_deck.inference.engines import EngineKind, load, sparse_library
 from cards_deck.inference.fake_deck import fake_card, fake_deck, fake_images
 from cards_deck.inference.predictor import Predictor
 
-Doubles = NDArray[np.float64]
 REAL = [
     pytest.param(kind, marks=pytest.mark.skipif(not engines.available(kind), reason=f"{kind} is not installed"))
     for kind in (EngineKind.ONNX, EngineKind.TORCH)
@@ -79,55 +78,6 @@ def _all_operations() -> Card:
     return Card("every", record, Graph("images", "out", nodes), tensors, {})
 
 
-def _conv(x: Doubles, weight: Doubles, bias: Doubles | None, stride: int, padding: int, groups: int) -> Doubles:
-    x = np.pad(x, ((0, 0), (0, 0), (padding, padding), (padding, padding)))
-    windows = sliding_window_view(x, weight.shape[2:], axis=(2, 3))[:, :, ::stride, ::stride]
-    parts = zip(np.split(windows, groups, axis=1), np.split(weight, groups), strict=True)
-    out = np.concatenate([np.einsum("nchwij,ocij->nohw", part, kernel) for part, kernel in parts], axis=1)
-    return np.asarray(out if bias is None else out + bias[:, None, None])
-
-
-def _pooled(x: Doubles, kernel: int, stride: int, padding: int, fill: float) -> Doubles:
-    x = np.pad(x, ((0, 0), (0, 0), (padding, padding), (padding, padding)), constant_values=fill)
-    return sliding_window_view(x, (kernel, kernel), axis=(2, 3))[:, :, ::stride, ::stride]
-
-
-def _plain(card: Card, images: NDArray[np.uint8]) -> Doubles:
-    """The card in float64, from the definitions of its layers."""
-    values: dict[str, Doubles] = {card.graph.input: images.transpose(0, 3, 1, 2) / 255.0}
-    for node in card.graph.nodes:
-        attrs: Any = node.attrs
-        p = {role: card.tensors[name].astype(np.float64) for role, name in node.params.items()}
-        x = values[node.inputs[0]]
-        along = (slice(None), *[None] * (x.ndim - 2))
-        match node.op:
-            case "normalize":
-                x = (x - np.reshape(attrs["mean"], (3, 1, 1))) / np.reshape(attrs["std"], (3, 1, 1))
-            case "conv2d":
-                x = _conv(x, p["weight"], p.get("bias"), **attrs)
-            case "batch_norm":
-                x = (x - p["running_mean"][along]) / np.sqrt(p["running_var"][along] + attrs["eps"])
-                x = x * p.get("weight", np.ones(x.shape[1]))[along] + p.get("bias", np.zeros(x.shape[1]))[along]
-            case "relu":
-                x = np.maximum(x, 0)
-            case "silu":
-                x = x / (1 + np.exp(-x))
-            case "add":
-                x = x + values[node.inputs[1]]
-            case "max_pool":
-                x = _pooled(x, **attrs, fill=-np.inf).max(axis=(4, 5))
-            case "avg_pool":
-                x = _pooled(x, **attrs, padding=0, fill=0).mean(axis=(4, 5))
-            case "global_avg_pool":
-                x = x.mean(axis=(2, 3))
-            case "flatten":
-                x = x.reshape(len(x), -1)
-            case "linear":
-                x = x @ p["weight"].T + p.get("bias", 0)
-        values[node.output] = x
-    return values[card.graph.output]
-
-
 CARDS = {"residual": fake_card("residual"), "every": _all_operations()}
 
 
@@ -135,7 +85,7 @@ CARDS = {"residual": fake_card("residual"), "every": _all_operations()}
 @pytest.mark.parametrize("name", sorted(CARDS))
 def test_an_engine_agrees_with_the_definitions(kind: EngineKind, name: str) -> None:
     card, images = CARDS[name], fake_images(7, SIZE, seed=1)
-    expected = _plain(card, images)
+    expected = plain(card, images)
     assert np.ptp(expected, axis=0).min() > 1e-3  # the images are told apart
     found = load(card, kind, image_size=SIZE)(images)
     assert found.dtype == np.float32

@@ -19,7 +19,7 @@ from cards_deck.errors import MissingExtraError
 from cards_deck.inference.engines import sparse_library as c
 from cards_deck.inference.engines._sparse import build
 from cards_deck.inference.engines.sparse_plan import Planner, checked
-from cards_deck.spectrum import Floats, Images
+from cards_deck.spectrum import Floats, Images, check_images
 
 ALIGNMENT = 64
 
@@ -46,7 +46,7 @@ class SparseRunner:
                 f"{build.__name__}`"
             )
         plan = Planner(card, image_size, c.kernels(loaded)).plan()
-        self._library, self._plan, self._threads = loaded, plan, threads
+        self._library, self._plan, self._size, self._threads = loaded, plan, image_size, threads
         self._network = c.Network(
             plan.ops, len(plan.ops), plan.per_image, 3 * image_size**2, plan.classes,
             (ctypes.c_int64 * 2)(*plan.sizes), plan.scratch,
@@ -59,7 +59,8 @@ class SparseRunner:
 
     def __call__(self, images: Images) -> Floats:
         """Logits float32 [n, classes] of uint8 [n, h, h, 3]."""
-        pixels = np.ascontiguousarray(images, np.uint8)
+        check_images(images, self._size)
+        pixels = np.ascontiguousarray(images)
         logits = np.empty((len(pixels), self._plan.classes), np.float32)
         space = self._workspace(len(pixels))
         self._library.sparse_run(

@@ -232,12 +232,12 @@ class Planner:
         op = self._draft("conv2d", source, result, other)
         self._affine(op, step, len(weight), scale_after)
         op.lanes = self._lanes(result)
-        self._describe(op, domain)
         op.outputs, op.binary = len(weight), binary is not None
 
         def encode() -> None:
             lists = conv_lists(weight, groups, domain, int(source.value.plane), binary is not None)
             op.wide = lists.offsets.dtype == np.uint32
+            self._describe(op, domain)
             op.offsets, op.values = self._pointer(lists.offsets), self._pointer(lists.values)
             op.runs, op.first_entry = self._pointer(lists.runs), self._pointer(lists.first_entry)
 
@@ -249,7 +249,7 @@ class Planner:
         shifts = domain.shifts
         op.sets, op.before = len(shifts), domain.first_line * domain.layout.line
         op.block = max(1, REGISTERS // vectors)
-        op.rows = vectors in WHOLE_LINES and {-1, 0, 1}.issuperset(shifts)
+        op.rows = not op.wide and vectors in WHOLE_LINES and {-1, 0, 1}.issuperset(shifts)
         op.shifts = self._pointer(np.array(shifts, np.int32))
         if domain.layout.packed or not op.rows:
             op.masks = self._pointer(domain.masks())

@@ -17,7 +17,6 @@
 #define OFFSET uint32_t
 #define NAME(name) name##_32
 #include "accumulate.h"
-#include "rows.h"
 
 INLINE float *plane_of(const Value *value, const Frame *frame, int64_t plane)
 {
@@ -95,7 +94,7 @@ static void convolve(const Op *op, const Frame *frame, int64_t task)
     const float *other = op->has_other ? plane_of(&op->other, frame, o) + op->other.origin + at : 0;
     float *plane = plane_of(&op->out, frame, o), *out = plane + op->out.origin + at;
     if (op->rows) {
-        (op->wide ? some_rows_32 : some_rows_16)(op, o, in, other, out, lines);
+        some_rows_16(op, o, in, other, out, lines);
     } else {
         sum_sets(op, frame, o, in, lines * op->out.line / WIDTH);
         add_sets(op, frame->scratch + op->guard, other, out, lines, o);

@@ -4,7 +4,7 @@
  * in the registers, the middle taps are added to it, and what the right taps sum is moved to the left and added: no sum
  * goes through memory, and every load is aligned. Zeros come in at a line's ends, which is the padding; where a line
  * holds all rows of a plane, masks blank what comes from the neighbouring row.
- * Included once per type of offset, with OFFSET and NAME(name) defined.
+ * For offsets of 16 bits, with OFFSET and NAME(name) defined.
  */
 
 /* Adds a run to `sum`, over CHAINS sums where VECTORS is small. */

@@ -45,7 +45,7 @@ typedef struct {
     int32_t sets;
     int32_t block;        /* lines that are worked on at a time */
     int32_t wide, binary; /* offsets have 32 bits; weights are signs */
-    int32_t rows, unused; /* rows.h fits */
+    int32_t rows, unused; /* rows.h fits, and the offsets have 16 bits */
     int64_t outputs;
     int64_t guard;  /* floats that shifts read before and after the sums */
     int64_t before; /* floats from a line to where offsets count from */

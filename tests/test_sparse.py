@@ -1,0 +1,188 @@
+"""The sparse engine: the numbers of the definitions and of PyTorch, alone, in a batch, on threads, at every level."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+from plain_network import Layer, plain, random_card
+
+from cards_deck.card import Card
+from cards_deck.inference.engines import EngineKind, available, load, sparse, sparse_library
+from cards_deck.inference.engines.sparse_steps import fused_steps
+from cards_deck.inference.fake_deck import fake_card, fake_images
+
+pytestmark = pytest.mark.skipif(not available(EngineKind.SPARSE), reason="no C compiler was here to build the engine")
+
+LEVELS = [name for name, level in sparse_library.LEVELS.items() if available(EngineKind.SPARSE)
+          and any(sparse_library.library().sparse_kernels(level, width) for width in sparse_library.WIDTHS)]  # type: ignore[union-attr]  # fmt: skip
+
+LAYERS = st.lists(
+    st.builds(
+        Layer,
+        outputs=st.integers(1, 9),
+        kernel=st.tuples(st.integers(1, 5), st.integers(1, 5)),
+        stride=st.integers(1, 3),
+        padding=st.integers(0, 2),
+        groups=st.sampled_from([1, 1, 1, 2, 3]),
+        norm=st.booleans(),
+        activation=st.sampled_from(["", "relu", "silu"]),
+        residual=st.booleans(),
+        binary=st.booleans(),
+        pool=st.sampled_from(["", "", "max_pool", "avg_pool"]),
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+@pytest.fixture(params=LEVELS)
+def level(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv(sparse_library.LEVEL_VARIABLE, request.param)
+    return str(request.param)
+
+
+def fits(layers: list[Layer], size: int) -> bool:
+    height = width = size
+    for layer in layers:
+        if height + 2 * layer.padding < layer.kernel[0] or width + 2 * layer.padding < layer.kernel[1]:
+            return False
+        height = (height + 2 * layer.padding - layer.kernel[0]) // layer.stride + 1
+        width = (width + 2 * layer.padding - layer.kernel[1]) // layer.stride + 1
+        if layer.pool and min(height, width) > 2:
+            grown = 2 if layer.pool == "max_pool" else 0
+            height, width = (height + grown - 2) // 2 + 1, (width + grown - 2) // 2 + 1
+    return True
+
+
+def check(card: Card, size: int, count: int = 3) -> None:
+    images = fake_images(count, size, seed=size)
+    runner = sparse.load(card, image_size=size, threads=1)
+    expected = plain(card, images)
+    scale = max(float(np.ptp(expected)), 1.0)
+    found = runner(images)
+    np.testing.assert_allclose(found, expected, atol=1e-5 * scale)
+    np.testing.assert_array_equal(np.concatenate([runner(images[i : i + 1]) for i in range(count)]), found)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@given(layers=LAYERS, size=st.integers(1, 40), density=st.sampled_from([0.0, 0.05, 0.4, 1.0]), pooled=st.booleans())
+def test_random_networks_agree_with_the_definitions(
+    level: str, layers: list[Layer], size: int, density: float, pooled: bool
+) -> None:
+    assume(fits(layers, size))
+    check(random_card(layers, size=size, density=density, pooled=pooled, seed=size), size)
+
+
+@pytest.mark.parametrize("size", [4, 5, 8, 16, 17, 31, 64, 100])
+@pytest.mark.parametrize("binary", [False, True])
+def test_every_kind_of_plane_agrees(level: str, size: int, binary: bool) -> None:
+    layer = Layer(12, activation="relu", residual=True, binary=binary)
+    wider = Layer(20, stride=2, activation="silu", binary=binary)
+    shortcut = Layer(20, kernel=(1, 1), padding=0, norm=False, binary=binary)
+    check(random_card([layer, layer, wider, shortcut, layer], size=size, density=0.3, seed=size), size, count=2)
+
+
+def test_offsets_of_large_inputs_have_32_bits(level: str) -> None:
+    layers = [Layer(48, activation="relu"), Layer(4, kernel=(5, 3), padding=2)]
+    check(random_card(layers, size=150, density=0.05), 150, count=1)
+
+
+@pytest.mark.parametrize("density", [1.0, 0.2, 0.05, 0.02])
+@pytest.mark.parametrize("name", ["resnet", "wide_resnet"])
+def test_the_products_networks_agree_with_torch(level: str, name: str, density: float) -> None:
+    pytest.importorskip("torch")
+    from networks_for_engines import network_card
+
+    card = network_card(name, density)
+    images = fake_images(5, 32)
+    expected = load(card, EngineKind.TORCH, image_size=32)(images)
+    assert np.ptp(expected) > 1e-2
+    runner = sparse.load(card, image_size=32, threads=2)
+    for count in (5, 1, 2):
+        found = runner(images[:count])
+        assert np.abs(found - expected[:count]).max() <= 1e-4 * np.ptp(expected)
+
+
+def test_threads_and_batches_do_not_change_an_answer() -> None:
+    layer = Layer(16, activation="relu", residual=True)
+    card = random_card([layer, Layer(24, stride=2), layer, Layer(32, stride=2)], size=32, density=0.2)
+    images = fake_images(11, 32)
+    expected = sparse.load(card, image_size=32, threads=1)(images)
+    for threads in (2, 3):
+        runner = sparse.load(card, image_size=32, threads=threads)
+        for count in (1, 2, 3, 7, 11, 1):
+            np.testing.assert_array_equal(runner(images[:count]), expected[:count])
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_calls_from_several_threads_do_not_disturb_each_other(threads: int) -> None:
+    card = random_card([Layer(16, activation="relu"), Layer(16, residual=True)], size=16, density=0.3)
+    images = fake_images(12, 16)
+    runner = sparse.load(card, image_size=16, threads=threads)
+    expected = runner(images)
+
+    def answers(worker: int) -> bool:
+        parts = [slice(worker % 5, worker % 5 + 1 + turn % 6) for turn in range(40)]
+        return all(np.array_equal(runner(images[part]), expected[part]) for part in parts)
+
+    with ThreadPoolExecutor(6) as pool:
+        assert all(pool.map(answers, range(12)))
+
+
+def test_a_forked_process_answers() -> None:
+    code = (
+        "import os, numpy as np; from cards_deck.inference.engines import load;"
+        "from cards_deck.inference.fake_deck import fake_card, fake_images;"
+        "r = load(fake_card('a'), 'sparse', image_size=32, threads=2); x = fake_images(3); a = r(x); pid = os.fork();"
+        "same = np.array_equal(r(x), a); os._exit(not same) if not pid else None;"
+        "assert same; assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_no_images_and_empty_layers_are_fine() -> None:
+    card = random_card([Layer(4), Layer(4)], size=8, density=0.0)
+    runner = sparse.load(card, image_size=8, threads=2)
+    assert runner(fake_images(0, 8)).shape == (0, 7)
+    check(card, 8)
+
+
+def test_memory_is_planned_once_per_batch_size() -> None:
+    runner = sparse.load(fake_card("a"), image_size=32, threads=1)
+    runner(fake_images(4))
+    (space,) = runner._free
+    for count in (4, 1, 3):
+        runner(fake_images(count))
+        assert runner._free == [space]
+
+
+def test_batch_norms_activations_and_sums_are_fused() -> None:
+    layer = Layer(6, activation="relu", residual=True)
+    steps = fused_steps(random_card([Layer(6, activation="silu"), layer, layer], size=8, density=0.5))
+    assert [step.op for step in steps] == ["input", "conv2d", "conv2d", "conv2d", "global_avg_pool", "linear"]
+    assert [step.post for step in steps[2:4]] == ["relu", "relu"]
+
+
+def test_binary_layers_store_no_values() -> None:
+    binary = random_card([Layer(8, binary=True)], size=16, density=0.3)
+    runner = sparse.load(binary, image_size=16, threads=1)
+    (op,) = (op for op in runner._plan.ops if sparse_library.OPS[op.kind] == "conv2d")
+    assert op.binary
+    assert not op.values
+
+
+def test_a_card_that_computes_in_8_bits_is_left_to_its_engines() -> None:
+    assert sparse.supports(fake_card("a"))
+    ranges = {"x1": (0.0, 1.0)}
+    card = fake_card("a")
+    object.__setattr__(card, "ranges", ranges)
+    assert not sparse.supports(card)
+    assert {field.name for field in dataclasses.fields(Card)} >= {"ranges"}
