@@ -21,9 +21,25 @@ INLINE void NAME(add_to)(const float *in, const OFFSET *offsets, const float *va
     }
 }
 
-/* One output channel over VECTORS vectors, LINE of which make a line. */
+INLINE void NAME(move_right)(vec *sum, const int32_t *mask, const int VECTORS, const int LINE)
+{
+    UNROLL for (int v = VECTORS - 1; v >= 0; v--) {
+        sum[v] = moved_right(v % LINE ? sum[v ? v - 1 : 0] : (vec){0}, sum[v]);
+        if (mask) sum[v] = keep(sum[v], mask + v % LINE * WIDTH);
+    }
+}
+
+INLINE void NAME(add_moved_left)(vec *sum, const vec *right, const int32_t *mask, const int VECTORS, const int LINE)
+{
+    UNROLL for (int v = 0; v < VECTORS; v++) {
+        vec moved = moved_left(right[v], (v + 1) % LINE ? right[v + 1 < VECTORS ? v + 1 : v] : (vec){0});
+        sum[v] += mask ? keep(moved, mask + v % LINE * WIDTH) : moved;
+    }
+}
+
+/* One output channel over VECTORS vectors, `line` of which make a line. */
 INLINE void NAME(rows)(const Op *op, int64_t channel, const float *in, const float *other, float *out,
-                       const int VECTORS, const int LINE)
+                       const int VECTORS, const int line)
 {
     int64_t entry = op->first_entry[channel];
     const Run *run = op->runs + channel * op->sets;
@@ -37,20 +53,19 @@ INLINE void NAME(rows)(const Op *op, int64_t channel, const float *in, const flo
         if (op->shifts[s] <= 0) {
             NAME(add_to)(in, offsets, values, run, sum, VECTORS);
             if (op->shifts[s] < 0) {
-                UNROLL for (int v = VECTORS - 1; v >= 0; v--)
-                    sum[v] = moved_right(v % LINE ? sum[v ? v - 1 : 0] : (vec){0}, sum[v]);
-                if (mask) {
-                    UNROLL for (int v = 0; v < VECTORS; v++) sum[v] = keep(sum[v], mask + v % LINE * WIDTH);
-                }
+                if (line == 1) NAME(move_right)(sum, mask, VECTORS, 1);
+                else if (line == 2) NAME(move_right)(sum, mask, VECTORS, 2);
+                else if (line == 4) NAME(move_right)(sum, mask, VECTORS, 4);
+                else NAME(move_right)(sum, mask, VECTORS, 8);
             }
         } else {
             vec right[8];
             UNROLL for (int v = 0; v < VECTORS; v++) right[v] = (vec){0};
             NAME(add_to)(in, offsets, values, run, right, VECTORS);
-            UNROLL for (int v = 0; v < VECTORS; v++) {
-                vec moved = moved_left(right[v], (v + 1) % LINE ? right[v + 1 < VECTORS ? v + 1 : v] : (vec){0});
-                sum[v] += mask ? keep(moved, mask + v % LINE * WIDTH) : moved;
-            }
+            if (line == 1) NAME(add_moved_left)(sum, right, mask, VECTORS, 1);
+            else if (line == 2) NAME(add_moved_left)(sum, right, mask, VECTORS, 2);
+            else if (line == 4) NAME(add_moved_left)(sum, right, mask, VECTORS, 4);
+            else NAME(add_moved_left)(sum, right, mask, VECTORS, 8);
         }
         if (mask) mask += op->out.line;
     }
@@ -75,25 +90,22 @@ INLINE void NAME(rows)(const Op *op, int64_t channel, const float *in, const flo
         }
     }
     if (op->lanes) {
-        UNROLL for (int v = 0; v < VECTORS; v++) sum[v] = keep(sum[v], op->lanes + v % LINE * WIDTH);
+        UNROLL for (int v = 0; v < VECTORS; v++) sum[v] = keep(sum[v], op->lanes + v % line * WIDTH);
     }
     UNROLL for (int v = 0; v < VECTORS; v++) store(out + v * WIDTH, sum[v]);
 }
-
-#define CASE(VECTORS, LINE) case (VECTORS) * 16 + (LINE): NAME(rows)(op, channel, in, other, out, VECTORS, LINE); break;
 
 static void NAME(some_rows)(const Op *op, int64_t channel, const float *in, const float *other, float *out, int64_t lines)
 {
     int line = (int)(op->out.line / WIDTH);
     int64_t vectors = lines * line;
     while (vectors) {
-        int piece = 8;
-        while (piece > vectors) piece /= 2;
-        switch (piece * 16 + line) {
-            CASE(8, 1) CASE(8, 2) CASE(8, 4) CASE(8, 8)
-            CASE(4, 1) CASE(4, 2) CASE(4, 4)
-            CASE(2, 1) CASE(2, 2)
-            CASE(1, 1)
+        int64_t piece = vectors >= 8 ? 8 : vectors >= 4 ? 4 : vectors >= 2 ? 2 : 1;
+        switch (piece) {
+        case 8: NAME(rows)(op, channel, in, other, out, 8, line); break;
+        case 4: NAME(rows)(op, channel, in, other, out, 4, line); break;
+        case 2: NAME(rows)(op, channel, in, other, out, 2, line); break;
+        default: NAME(rows)(op, channel, in, other, out, 1, line);
         }
         in += piece * WIDTH;
         out += piece * WIDTH;
@@ -101,5 +113,3 @@ static void NAME(some_rows)(const Op *op, int64_t channel, const float *in, cons
         vectors -= piece;
     }
 }
-
-#undef CASE
