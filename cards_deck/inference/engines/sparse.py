@@ -62,7 +62,7 @@ class SparseRunner:
         check_images(images, self._size)
         pixels = np.ascontiguousarray(images)
         logits = np.empty((len(pixels), self._plan.classes), np.float32)
-        space = self._workspace(len(pixels))
+        space = self._workspace(min(len(pixels), self._threads * c.TOGETHER))
         self._library.sparse_run(
             ctypes.byref(self._network), self._pool, pixels.ctypes.data, len(pixels), logits.ctypes.data,
             space.image.ctypes.data, space.batch.ctypes.data, space.scratch.ctypes.data, self._threads,

@@ -9,6 +9,7 @@ from functools import cache
 from cards_deck.inference.engines._sparse.build import FOLDER, LIBRARY, source_hash
 
 LEVELS = {"plain": 0, "avx2": 1, "avx512": 2}
+TOGETHER = 8  # images that a thread works on at a time: SPARSE_TOGETHER
 WIDTHS = (4, 8, 16)  # floats in a vector
 LEVEL_VARIABLE = "CARDS_DECK_SIMD"
 RUN_BYTES = 8  # of sparse_weights.RUN

@@ -37,8 +37,10 @@ def signs(weight: Floats) -> Floats | None:
 
 def conv_lists(weight: Floats, groups: int, domain: Domain, plane: int, binary: bool) -> Lists:
     """Encode weight [o, c / groups, kh, kw] for an input whose planes lie `plane` floats apart."""
-    out, channel, row, column = np.nonzero(weight)
-    values = weight[out, channel, row, column]
+    # In this order the kept weights come by output channel and set; columns of taps ascend with their shifts.
+    turned = weight.transpose(0, 3, 1, 2)
+    out, column, channel, row = np.nonzero(turned)
+    values = turned[out, column, channel, row]
     channel = channel + out // (len(weight) // groups) * weight.shape[1]
     phase_row, line = np.array([domain.split(tap) for tap in range(domain.kernel[0])]).T[:, row]
     phase, shift = np.array([domain.split(tap) for tap in range(domain.kernel[1])]).T[:, column]
@@ -49,10 +51,12 @@ def conv_lists(weight: Floats, groups: int, domain: Domain, plane: int, binary: 
     negative = (values < 0) & binary
     runs = np.zeros(len(weight) * sets, RUN)
     runs["count"], runs["plus"] = (np.bincount(run[kept], minlength=len(runs)) for kept in (slice(None), ~negative))
-    order = np.lexsort((offset, negative, run))
+    if binary:
+        order = np.argsort(2 * run + negative, kind="stable")
+        offset = offset[order]
     first_entry = np.searchsorted(out, np.arange(len(weight) + 1)).astype(np.int64)
     narrow = not len(offset) or int(offset.max()) < 1 << 16
-    listed = offset[order].astype(np.uint16) if narrow else offset[order].astype(np.uint32)
+    listed = offset.astype(np.uint16) if narrow else offset.astype(np.uint32)
     # Kernels load a vector of values at a time, the last one too.
-    stored = None if binary else np.append(values[order], np.zeros(max(WIDTHS), np.float32)).astype(np.float32)
+    stored = None if binary else np.append(values, np.zeros(max(WIDTHS), np.float32)).astype(np.float32)
     return Lists(np.append(listed, np.zeros(4, listed.dtype)), stored, runs, first_entry)

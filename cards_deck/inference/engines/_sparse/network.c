@@ -114,11 +114,12 @@ static void barrier(Job *job)
         if (spins < SPINS) relax(); else sched_yield();
 }
 
-static Frame frame_of(const Job *job, int32_t thread, int64_t image, int64_t shared)
+/* `slot` of the images whose values are kept at a time, in memory that is used again for the next ones. */
+static Frame frame_of(const Job *job, int32_t thread, int64_t image, int64_t slot, int shared)
 {
     const Network *n = job->network;
     return (Frame){job->images + image * n->image_bytes, job->logits + image * n->classes,
-                   {job->arena_image + (shared ? 0 : thread) * n->sizes[0], job->arena_batch + image * n->sizes[1]},
+                   {job->arena_image + (shared ? 0 : thread) * n->sizes[0], job->arena_batch + slot * n->sizes[1]},
                    job->scratch + thread * n->scratch};
 }
 
@@ -129,18 +130,18 @@ static void run_tasks(const Op *op, const Frame *frame, int64_t first, int64_t e
 
 /* A thread's own images. Planes are large in the first operations, so that an image goes through them alone and stays
  * in the cache; in the others the weights are larger, and the images go through a part of an operation together. */
-static void run_own(Job *job, int32_t thread, int64_t first, int64_t end)
+static void run_own(Job *job, int32_t thread, int64_t first, int64_t end, int64_t slot)
 {
     const Network *n = job->network;
     for (int64_t image = first; image < end; image++) {
-        Frame frame = frame_of(job, thread, image, 0);
+        Frame frame = frame_of(job, thread, image, slot + image - first, 0);
         for (const Op *op = n->ops; op < n->ops + n->per_image; op++) run_tasks(op, &frame, 0, op->kernels->tasks(op));
     }
     for (const Op *op = n->ops + n->per_image; op < n->ops + n->count; op++) {
         int64_t all = op->kernels->tasks(op), part = all / PARTS + 1;
         for (int64_t task = 0; task < all; task += part)
             for (int64_t image = first; image < end; image++) {
-                Frame frame = frame_of(job, thread, image, 0);
+                Frame frame = frame_of(job, thread, image, slot + image - first, 0);
                 run_tasks(op, &frame, task, task + part < all ? task + part : all);
             }
     }
@@ -150,7 +151,7 @@ static void run_own(Job *job, int32_t thread, int64_t first, int64_t end)
 static void run_shared(Job *job, int32_t thread, int64_t image, int64_t turn)
 {
     const Network *n = job->network;
-    Frame frame = frame_of(job, thread, image, 1);
+    Frame frame = frame_of(job, thread, image, 0, 1);
     for (int64_t i = 0; i < n->count; i++) {
         const Op *op = n->ops + i;
         int64_t all = op->kernels->tasks(op), some = all / (PARTS * job->threads) + 1, task;
@@ -164,7 +165,9 @@ static void run_shared(Job *job, int32_t thread, int64_t image, int64_t turn)
 static void work(Job *job, int32_t thread)
 {
     int64_t each = job->count / job->threads, shared = each * job->threads;
-    if (each) run_own(job, thread, thread * each, (thread + 1) * each);
+    int64_t some = each < SPARSE_TOGETHER ? each : SPARSE_TOGETHER, end = (thread + 1) * each;
+    for (int64_t first = thread * each; first < end; first += some)
+        run_own(job, thread, first, first + some < end ? first + some : end, thread * some);
     if (shared < job->count) {
         barrier(job); /* the first thread's arena is shared now */
         for (int64_t image = shared; image < job->count; image++) run_shared(job, thread, image, image - shared);
@@ -232,7 +235,8 @@ void sparse_pool_free(Pool *pool)
 /* -- entry ----------------------------------------------------------------------------------------------------------- */
 
 /* `pool` may be NULL, busy with another call or from before a fork: then the caller's thread does it all. The memory is
- * the caller's: arena_image and scratch for `threads` threads, arena_batch for `count` images. */
+ * the caller's: arena_image and scratch for `threads` threads, arena_batch for `count` images, but for no more than
+ * SPARSE_TOGETHER per thread. */
 void sparse_run(const Network *network, Pool *pool, const uint8_t *images, int64_t count, float *logits,
                 float *arena_image, float *arena_batch, float *scratch, int32_t threads)
 {

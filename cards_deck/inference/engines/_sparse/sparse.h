@@ -60,6 +60,9 @@ typedef struct {
     int64_t kernel, stride, padding;
 } Op;
 
+/* Images that a thread takes through a network at a time: their activations stay in the cache. */
+#define SPARSE_TOGETHER 8
+
 /* One image at work on one thread. */
 typedef struct {
     const uint8_t *image;
