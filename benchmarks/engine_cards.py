@@ -27,7 +27,6 @@ NETWORKS: Mapping[str, ResNet] = {
     "rn18": ResNet(),
     "rn18w128": ResNet((128, 256, 512, 1024)),
 }
-TITLES = {"rn20": "ResNet-20", "rn18": "ResNet-18", "rn18w128": "ResNet-18, width 128"}
 
 
 def module(name: str) -> nn.Module:

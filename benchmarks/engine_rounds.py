@@ -143,7 +143,11 @@ def ratios(network: str, rounds: Rounds, batch: int, suffix: str) -> dict[str, J
         if engine != "sparse" or density is None:
             continue
         own = rounds[engine, density, threads]
-        others = {f"vs_{key[0]}": key for key in rounds if key[2] == threads and key[0] not in (PEAK, "sparse")}
+        others = {
+            f"vs_{key[0]}": key
+            for key in rounds
+            if key[2] == threads and key[1] in (None, density) and key[0] not in (PEAK, "sparse")
+        }
         if threads > 1:
             others["vs_t1"] = engine, density, 1
         for name, key in others.items():

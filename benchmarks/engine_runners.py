@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
 import numpy as np
@@ -20,7 +20,7 @@ from benchmarks.engine_peak import Peak
 from benchmarks.engine_rounds import PEAK, Call, Candidate
 from cards_deck.card import Card
 from cards_deck.costs import card_costs
-from cards_deck.inference.engines import EngineKind, available, load
+from cards_deck.inference.engines import EngineKind, Runner, available, load
 from cards_deck.inference.fake_deck import fake_images
 from cards_deck.spectrum import Images
 
@@ -28,6 +28,7 @@ PRECISIONS = {"fp32": "none", "int8": "int8"}
 ONNX = ("ort_fp32", "ort_int8")
 OPENVINO = ("openvino_fp32", "openvino_int8")
 TORCH = ("torch_eager", "torch_compiled")
+BINARY = 0.05  # density of the binary card
 DENSE = (*ONNX, *OPENVINO, *TORCH)  # their time does not depend on the density
 
 
@@ -44,12 +45,12 @@ class Runners:
     ) -> None:  # fmt: skip
         self.network, self.densities, self.threads = network, tuple(densities), tuple(threads)
         self.skipped: dict[str, str] = {}
-        self.errors: dict[float, float] = {}
+        self.errors: dict[tuple[str, float], float] = {}
         self.compile_times: dict[str, float] = {}
         self._compile_seconds = compile_seconds
         self._engines = [name for name in engines if self._installed(name)]
         self._peak = Peak()
-        self._sparse = {density: self._loaded_sparse(density) for density in self.densities}
+        self._sparse = list(self._loaded_sparse())
         self._cards = {kind: card(network, kind=name) for kind, name in PRECISIONS.items()}
         self._macs = card_costs(self._cards["fp32"], SIZE).macs
         self._onnx = {
@@ -68,26 +69,30 @@ class Runners:
             self.skipped[engine] = f"{package} is not installed"
         return engine not in self.skipped
 
-    def _loaded_sparse(self, density: float) -> tuple[dict[int, Callable[[Images], object]], int]:
-        """(runner by threads, multiply-adds for an image)."""
+    def _loaded_sparse(self) -> Iterator[tuple[str, float, int, Runner, int]]:
+        """(name, density, threads, runner, multiply-adds for an image); binary weights at BINARY only."""
         if not available(EngineKind.SPARSE):
             raise SystemExit("the sparse engine is not compiled: python -m cards_deck.inference.engines._sparse.build")
-        made = card(self.network, density)
-        runners = {n: load(made, EngineKind.SPARSE, image_size=SIZE, threads=n) for n in self.threads}
         images = fake_images(2, SIZE)
-        expected = load(made, EngineKind.TORCH, image_size=SIZE)(images)
-        off = max(float(np.abs(run(images) - expected).max()) for run in runners.values())
-        self.errors[density] = off / float(np.ptp(expected))
-        return dict(runners), card_costs(made, SIZE).macs_executed
+        kinds = [("sparse", density, "none") for density in self.densities]
+        kinds += [("sparse_binary", BINARY, "binary")] if BINARY in self.densities else []
+        for name, density, kind in kinds:
+            made = card(self.network, density, kind)
+            macs = card_costs(made, SIZE).macs_executed
+            expected = load(made, EngineKind.TORCH, image_size=SIZE)(images)
+            for n in self.threads:
+                runner = load(made, EngineKind.SPARSE, image_size=SIZE, threads=n)
+                off = float(np.abs(runner(images) - expected).max()) / float(np.ptp(expected))
+                self.errors[name, density] = max(off, self.errors.get((name, density), 0.0))
+                yield name, density, n, runner, macs
 
     def candidates(self, batch: int) -> list[Candidate]:
         """All that take turns at a batch size, the measured peak among them."""
         images = fake_images(batch, SIZE)
         dense = 2.0 * batch * self._macs
         found = [Candidate(PEAK, None, n, partial(self._peak, n), self._peak.flop(n)) for n in self.threads]
-        for density, (runners, macs) in self._sparse.items():
-            work = 2.0 * batch * macs
-            found += [Candidate("sparse", density, n, partial(run, images), work) for n, run in runners.items()]
+        for name, density, n, runner, macs in self._sparse:
+            found.append(Candidate(name, density, n, partial(runner, images), 2.0 * batch * macs))
         for (name, n), runner in self._onnx.items():
             found.append(Candidate(name, None, n, partial(runner, images), dense))
         for n in self.threads:

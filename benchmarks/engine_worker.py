@@ -71,7 +71,7 @@ def measured(settings: Settings) -> Json:
         count = f"{len(next(iter(rounds.values())))} rounds of {len(rounds)}"
         print(f"== {network}, {level}, batch {batch}: {count}, {spent}", flush=True)
     return found | {
-        "errors": [label | {"density": density, "error": error} for density, error in runners.errors.items()],
+        "errors": [label | {"engine": n, "density": d, "error": error} for (n, d), error in runners.errors.items()],
         "skipped": [label | {"what": name, "why": why} for name, why in runners.skipped.items()],
         "compile_seconds": [label | {"what": name, "seconds": s} for name, s in runners.compile_times.items()],
     }
@@ -84,8 +84,8 @@ def probed(settings: Settings) -> Json:
     """
     torch.set_num_threads(1)
     start = _starter(settings.probe)
-    start(card("rn20", kind="int8" if settings.probe.endswith("int8") else "none"))()
     stored = read_card(settings.card)
+    start(card("rn20", kind="int8" if stored.ranges else "none"))()
     before = _resident()
     began = time.perf_counter()
     call = start(stored)
@@ -101,7 +101,7 @@ def _starter(engine: str) -> Callable[[Card], Call]:
         return lambda made: openvino_call(made, image, 1)
     if engine.startswith("torch"):
         return lambda made: partial(infer, partial(answer, _torch_module(made)), torch.from_numpy(image))
-    kind = EngineKind.SPARSE if engine == "sparse" else EngineKind.ONNX
+    kind = EngineKind.SPARSE if engine.startswith("sparse") else EngineKind.ONNX
     return lambda made: partial(load(made, kind, image_size=SIZE, threads=1), image)
 
 

@@ -1,10 +1,9 @@
-"""How fast cards run: the sparse engine, ONNX Runtime, OpenVINO and PyTorch side by side, ms per image.
+"""ms per image of every engine: three networks, five densities, three batch sizes, one and two threads.
 
-Networks have random weights; masks are uniform: every tensor keeps the same share. All engines, both thread counts and
-all densities of one network and batch size take turns in the same rounds, so every ratio is paired. The engines that
-multiply by zeros too run one card of 5 %: what it keeps does not change their time. Ratios are named like
-`rn18_d05_b1_t1_vs_ort_fp32`: how many times as fast as the opponent the sparse engine is, for a network, density in
-percent, batch and threads. `sgemm` is this machine's dense matrix product, the speed of light for multiply-adds.
+Each network has a process of its own, in which all engines take turns: a round has every engine once, and ratios are
+taken within the round, so that a busy machine slows all alike. The others compute with the zeros: they are timed once
+and compared with the sparse engine at every density. Weights are random, masks spread what they keep evenly. ResNet-18
+is measured again with AVX2 only (`_avx2`), without ONNX Runtime, which cannot be told to leave AVX-512 alone.
 """
 
 from __future__ import annotations
@@ -14,185 +13,147 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
 
-import numpy as np
+from benchmarks.engine_cards import NETWORKS, card
+from benchmarks.engine_plot import write_plot
+from benchmarks.engine_rounds import Json
+from benchmarks.engine_runners import DENSE, OPENVINO
+from benchmarks.engine_worker import Settings
+from benchmarks.harness import RESULTS
+from cards_deck.card import card_bytes
+from eval.provenance import ROOT, package_versions, provenance
 
-from benchmarks.contenders import DENSE, NETWORKS, SIZE, Call, Dense, card, sparse_runner
-from benchmarks.engines_plot import draw
-from benchmarks.harness import RESULTS, Row, ratio, row, save, time_in_turns
-from cards_deck.card import Card, card_bytes
-from cards_deck.costs import card_costs
-from cards_deck.inference.fake_deck import fake_images
-
-DENSITIES, BATCHES, THREADS = (1.0, 0.2, 0.1, 0.05, 0.02), (1, 8, 32), (1, 2)
-LEAST = 0.01  # seconds that one reading of the clock covers
-AVX2_ONLY = {"ONEDNN_MAX_CPU_ISA": "AVX2"}  # OpenVINO's kernels; ONNX Runtime's cannot be limited
-
-Results = tuple[list[Row], dict[str, float]]
-
-
-def percent(density: float) -> str:
-    """0.05 -> "d05"."""
-    return f"d{round(100 * density):02d}"
-
-
-def repeated(call: Call, images: object, times: int) -> None:
-    """One measurement."""
-    for _ in range(times):
-        call(images)  # type: ignore[arg-type]
-
-
-def group(name: str, batch: int, contenders: dict[str, Call], repeats: int) -> dict[str, list[float]]:
-    """ms per image of every contender over rounds in which they take turns."""
-    images, calls, sizes = fake_images(batch, SIZE), {}, {}
-    for key, call in contenders.items():
-        call(images)
-        start = time.perf_counter()
-        call(images)
-        times = max(1, round(LEAST / (time.perf_counter() - start)))
-        calls[key], sizes[key] = partial(repeated, call, images, times), times * batch
-    print(f"== {name}, batch {batch}", flush=True)
-    seconds = time_in_turns(calls, repeats=repeats)
-    return {key: [1e3 * value / sizes[key] for value in values] for key, values in seconds.items()}
-
-
-def contenders(
-    name: str, cards: dict[str, Card], dense: Dense, engines: Sequence[str], simd: str | None
-) -> dict[str, Call]:
-    """ "d05_t1_sparse" and "t1_ort_fp32" style names -> calls."""
-    made: dict[str, Call] = {}
-    for threads in THREADS:
-        for density, each in cards.items():
-            made[f"{density}_t{threads}_sparse"] = sparse_runner(each, threads, simd)
-        for engine in engines:
-            try:
-                made[f"t{threads}_{engine}"] = dense.call(engine, threads)
-                if engine == "torch_compiled":
-                    made[f"t{threads}_{engine}"](fake_images(1, SIZE))
-            except Exception as error:
-                made.pop(f"t{threads}_{engine}", None)
-                print(f"== {engine} is left out on {name}: {str(error)[:200]}", flush=True)
-    return made
-
-
-def multiply_adds(made: Card) -> float:
-    """Millions per image, of kept weights."""
-    return card_costs(made, SIZE).macs_executed / 1e6
-
-
-def measured(
-    name: str, batches: Sequence[int], engines: Sequence[str], repeats: int, simd: str | None = None
-) -> Results:
-    """Rows and ratios of one network."""
-    cards = {percent(density): card(name, density) for density in DENSITIES}
-    cards["d05_binary"] = card(name, 0.05, binary=True)
-    dense, rows, ratios = Dense(name, cards["d05"]), list[Row](), dict[str, float]()
-    runs = contenders(name, cards, dense, engines, simd)
-    suffix = f"_{simd}" if simd else ""
-    for batch in batches:
-        times = group(name, batch, runs, repeats)
-        for key, values in times.items():
-            label = key.replace("_t", f"_b{batch}_t") if key[0] == "d" else f"b{batch}_{key}"
-            rows.append(row(f"{name}_{label}{suffix}", "ms/image", values))
-        for density, each in cards.items():
-            for threads in THREADS:
-                own, base = times[f"{density}_t{threads}_sparse"], f"{name}_{density}_b{batch}_t{threads}{suffix}"
-                for engine in engines:
-                    if f"t{threads}_{engine}" in times:
-                        ratios[f"{base}_vs_{engine}"] = ratio(times[f"t{threads}_{engine}"], own)
-                rates = [multiply_adds(each) / value for value in own]
-                rows.append(row(f"{base}_sparse_rate", "GMAC/s", rates))
-            one, two = (times[f"{density}_t{threads}_sparse"] for threads in (1, 2))
-            ratios[f"{name}_{density}_b{batch}{suffix}_t2_vs_t1"] = ratio(one, two)
-    return rows, ratios
-
-
-def sgemm(repeats: int) -> Row:
-    """Multiply-adds of a float32 matrix product in numpy on one thread (OMP_NUM_THREADS=1), GMAC/s."""
-    left = np.random.default_rng(0).normal(size=(768, 768)).astype(np.float32)
-    seconds = time_in_turns({"sgemm": lambda: left @ left}, repeats=repeats)["sgemm"]
-    return row("sgemm", "GMAC/s", [768**3 / value / 1e9 for value in seconds])
-
-
-def resident() -> int:
-    """Bytes of this process in memory."""
-    pages = int(open("/proc/self/statm").read().split()[1])  # noqa: PTH123, SIM115
-    return pages * os.sysconf("SC_PAGE_SIZE")
-
-
-def one_load(engine: str, name: str) -> None:
-    """In a process of its own: print seconds to load a 5 % card and answer one image, and the memory it took."""
-    made = card(name, 0.05)
-    load: Callable[[], Call]
-    if engine == "sparse":
-        load = partial(sparse_runner, made, 1)
-    else:
-        dense = Dense(name, made)
-        dense.call(engine, 1)(fake_images(1, SIZE))  # imports the engine's packages
-        load = partial(dense.call, engine, 1)
-    before, start = resident(), time.perf_counter()
-    load()(fake_images(1, SIZE))
-    print(json.dumps({"seconds": time.perf_counter() - start, "bytes": resident() - before}))
-
-
-def footprints(name: str, engines: Sequence[str], repeats: int) -> list[Row]:
-    """Bytes on disk, resident memory and load time of a 5 % card by engine."""
-    made, rows = card(name, 0.05, bits=16), list[Row]()
-    dense = Dense(name, made)
-    sizes = {"sparse": len(card_bytes(made)), "sparse_binary": len(card_bytes(card(name, 0.05, binary=True, bits=16)))}
-    sizes |= {f"onnx_{precision}": len(model) for precision, model in dense.models.items()}
-    rows += [row(f"{name}_d05_disk_{kind}", "bytes", [size, size]) for kind, size in sizes.items()]
-    for engine in ("sparse", *engines):
-        command = [sys.executable, "-m", "benchmarks.engines", "--load", engine, "--networks", name]
-        lines = [subprocess.run(command, capture_output=True, text=True, check=True).stdout for _ in range(repeats)]
-        found = [json.loads(line.splitlines()[-1]) for line in lines]
-        rows.append(row(f"{name}_d05_load_{engine}", "s", [each["seconds"] for each in found]))
-        rows.append(row(f"{name}_d05_memory_{engine}", "bytes", [each["bytes"] for each in found]))
-    return rows
-
-
-def limited(repeats: int) -> Results:
-    """ResNet-18 with the sparse engine and OpenVINO limited to AVX2, in a process that starts with the limit."""
-    command = [sys.executable, "-m", "benchmarks.engines", "--avx2", "--repeats", str(repeats)]
-    done = subprocess.run(command, env=os.environ | AVX2_ONLY, stdout=subprocess.PIPE, text=True, check=True)
-    found = json.loads(done.stdout.splitlines()[-1])
-    return [Row(**each) for each in found["rows"]], found["ratios"]
+DENSITIES, BATCHES = (1.0, 0.2, 0.1, 0.05, 0.02), (1, 8, 32)
+PROBED = 0.05  # density of the sparse and binary cards whose loading is measured
+PACKAGES = ("openvino", "onnxruntime", "torch")
+VALUES = {"none": "float32", "fp16": "float16", "int8": "int8", "binary": "sign"}
+AVX2 = {"CARDS_DECK_SIMD": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
+WITHIN = 900.0  # seconds for one process
+NOTES = {
+    "ratios": "how many times faster the sparse engine is: the median over rounds of the ratio within the round",
+    "sparse": "float32 values; densities below 1 have evenly random masks, the same density in every layer",
+    "sparse_binary": "kept weights +-1 times a scale, no stored values",
+    "ort": "threads do not spin; no switch limits it to AVX2, so it is not in the rows of that instruction set",
+    "openvino": "shapes fixed, one stream, float32 stays float32",
+    "torch_eager": "the network as trained, channels last, batch norms not folded",
+    "torch_compiled": "torch.compile(dynamic=True), frozen; compiled within a time limit, see `skipped`",
+    "int8": "weights and activations of 8 bits; per channel, codes from -64 to 64",
+    "gflops": "two for each useful multiply-add: those of kept weights, of all weights in engines that ignore zeros",
+    "share_of_peak": "of a C loop of multiply-adds in registers in the same round, threads and instruction set",
+    "loading": "from the card in memory to the first answer on one thread, and the resident bytes that stay",
+}
 
 
 def main() -> None:
-    """Measure, print, save and draw."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=11, help="rounds (default 11)")
-    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
-    parser.add_argument("--batches", nargs="+", type=int, default=list(BATCHES))
-    parser.add_argument("--no-compiled", action="store_true", help="without torch.compile, which takes minutes")
-    parser.add_argument("--quick", action="store_true", help="ResNet-18 only, batch 1 and 32, 5 rounds, not compiled")
-    parser.add_argument("--load", help=argparse.SUPPRESS)
-    parser.add_argument("--avx2", action="store_true", help=argparse.SUPPRESS)
+    """Measure, print and save."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="ResNet-18 at 5 and 10 %%, batch 1 and 32, not compiled")
+    parser.add_argument("--seconds", type=float, help="of rounds per network and batch size (default 15, quick 6)")
+    parser.add_argument("--compile", type=float, default=150.0, help="seconds for torch.compile in all (default 150)")
+    parser.add_argument("--out", type=Path, help="default benchmarks/results/engines.json, quick: benchmarks/cache")
     options = parser.parse_args()
-    if options.load:
-        return one_load(options.load, options.networks[0])
-    if options.avx2:
-        rows, ratios = measured("rn18", (1, 32), ("openvino_fp32", "openvino_int8"), options.repeats, "avx2")
-        print(json.dumps({"rows": [vars(each) for each in rows], "ratios": ratios}))
-        return None
-    if options.quick:
-        options.networks, options.batches, options.repeats, options.no_compiled = ["rn18"], [1, 32], 5, True
-    engines = [engine for engine in DENSE if not (options.no_compiled and engine == "torch_compiled")]
-    rows, ratios = [sgemm(options.repeats)], dict[str, float]()
-    for name in options.networks:
-        for found, more in [measured(name, options.batches, engines, options.repeats)]:
-            rows, ratios = rows + found, ratios | more
-        rows += footprints(name, [e for e in engines if not e.startswith("torch")], 2 if options.quick else 3)
-    if "rn18" in options.networks:
-        found, more = limited(options.repeats)
-        rows, ratios = rows + found, ratios | more
-    save("engines", rows, ratios, packages=("onnxruntime", "openvino", "torch"))
-    draw(rows, RESULTS / "engines.svg")
-    return None
+    quick = RESULTS.parent / "cache" / "engines-quick.json"
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        run = Run(Path(folder), options.seconds or (6.0 if options.quick else 15.0), options.compile)
+        found = run.all(quick=options.quick)
+    save(options.out or (quick if options.quick else RESULTS / "engines.json"), found, time.perf_counter() - start)
+
+
+class Run:
+    """Starts the workers, one after the other, and collects what they found."""
+
+    def __init__(self, folder: Path, seconds: float, compile_seconds: float) -> None:
+        self.folder, self.seconds, self.compile_seconds = folder, seconds, compile_seconds
+        self.found: Json = {}
+        self._threads = (1, 2) if len(os.sched_getaffinity(0)) > 1 else (1,)
+
+    def all(self, *, quick: bool) -> Json:
+        """Everything."""
+        networks = ("rn18",) if quick else ("rn18", "rn20", "rn18w128")
+        densities, batches = ((0.1, 0.05), (1, 32)) if quick else (DENSITIES, BATCHES)
+        engines = tuple(name for name in DENSE if not (quick and name == "torch_compiled"))
+        for place, name in enumerate(networks):
+            limit = self._compile_left() / (len(networks) - place)
+            self._measure(Settings(name, "", densities, batches, self._threads, engines, "", self.seconds, limit), {})
+        avx2 = (*OPENVINO, "torch_eager")
+        self._measure(Settings("rn18", "", densities, batches, self._threads, avx2, "_avx2", self.seconds), AVX2)
+        for name in networks:
+            self._files(name, densities)
+            self._loading(name)
+        return self.found
+
+    def _compile_left(self) -> float:
+        spent = [float(each["seconds"]) for each in self.found.get("compile_seconds", ())]
+        return self.compile_seconds - sum(spent)
+
+    def _measure(self, settings: Settings, environment: Mapping[str, str]) -> None:
+        for key, value in self._worker(settings, environment).items():
+            kept = self.found.setdefault(key, type(value)())
+            kept.update(value) if isinstance(kept, dict) else kept.extend(value)
+
+    def _files(self, network: str, densities: Sequence[float]) -> None:
+        """Bytes of the cards' files; the files stay in the folder."""
+        wanted = [(density, kind) for density in densities for kind in ("none", "fp16")]
+        wanted += [(PROBED, "binary"), (1.0, "int8")]
+        for density, kind in wanted if 1.0 in densities else [*wanted, (1.0, "none")]:
+            data = card_bytes(card(network, density, kind))
+            self._file(density, kind).write_bytes(data)
+            size = {"network": network, "density": density, "values": VALUES[kind], "bytes": len(data)}
+            self.found.setdefault("files", []).append(size)
+        print(f"== {network}: files", flush=True)
+
+    def _file(self, density: float, kind: str) -> Path:
+        return self.folder / f"{density}-{kind}"
+
+    def _loading(self, network: str) -> None:
+        """What loading takes in each engine; compiling is measured with the rounds."""
+        for engine in ("sparse", "sparse_binary", *(name for name in DENSE if name != "torch_compiled")):
+            kind = next((name for name in ("int8", "binary") if engine.endswith(name)), "none")
+            path = self._file(PROBED if engine.startswith("sparse") else 1.0, kind)
+            found = self._worker(Settings(network, "", probe=engine, card=str(path)), {})
+            self.found.setdefault("loading", []).append(found)
+        print(f"== {network}: loading", flush=True)
+
+    def _worker(self, settings: Settings, environment: Mapping[str, str]) -> Json:
+        out = self.folder / "out.json"
+        text = json.dumps(asdict(settings) | {"out": str(out)})
+        own = {"OMP_NUM_THREADS": str(max(self._threads)), "TORCHINDUCTOR_FREEZING": "1"}
+        own |= {"TORCHINDUCTOR_CACHE_DIR": str(self.folder / "inductor")}
+        command = [sys.executable, "-m", "benchmarks.engine_worker", text]
+        subprocess.run(command, check=True, cwd=ROOT, env=os.environ | own | dict(environment), timeout=WITHIN)
+        found: Json = json.loads(out.read_text())
+        return found
+
+
+def save(path: Path, found: Json, seconds: float) -> None:
+    """Print the ratios and write all of it, and the plot beside it."""
+    spreads = found.pop("ratios")
+    for name, value in spreads.items():
+        print(f"{name:50} {value['median']:8.4g} [{value['low']:.4g}, {value['high']:.4g}]")
+    made = provenance([Path(sys.executable).name, "-m", "benchmarks.engines", *sys.argv[1:]])
+    made["versions"].update(package_versions(PACKAGES))
+    made |= {"simd": found["rows"][0]["simd"], "seconds": round(seconds)}
+    content = {
+        "rows": found.pop("rows"),
+        "ratios": {name: value["median"] for name, value in spreads.items()},
+        "ratio_quartiles": {name: [value["low"], value["high"]] for name, value in spreads.items()},
+        **found,
+        "networks": {name: {"widths": net.widths, "blocks": net.blocks} for name, net in NETWORKS.items()},
+        "notes": NOTES,
+        "provenance": made,
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".part")
+    partial.write_text(json.dumps(content, indent=1) + "\n")
+    partial.replace(path)
+    write_plot(content, path.with_suffix(".svg"))
+    print(f"== wrote {path} and {path.with_suffix('.svg').name} in {seconds:.0f} s")
 
 
 if __name__ == "__main__":
