@@ -12,6 +12,7 @@ from eval import commands
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "write": commands.write,
     "report": commands.rerender,
+    "compressed": commands.compressed,
     "compare": commands.compare,
     "robustbench": commands.robustbench,
     "table": commands.table,

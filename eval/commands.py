@@ -12,8 +12,9 @@ from cards_deck import data
 from cards_deck.deck import read_deck
 from cards_deck.errors import DataError, InputError, MissingExtraError
 from eval.cells import balanced_subset, ranks_by_pixels
+from eval.context import Settings
 from eval.evaluate import evaluate
-from eval.options import add_data_options, measure_parser, settings_for, with_gate
+from eval.options import add_data_options, compressed_parser, measure_parser, settings_for, with_gate
 from eval.progress import Progress
 from eval.suites import SUITES, Suite, suite_named
 
@@ -96,6 +97,37 @@ def rerender(arguments: Sequence[str]) -> int:
     parser.add_argument("folder", type=Path, nargs="+", help="eval/reports/<deck>")
     for folder in parser.parse_args(arguments).folder:
         print("\n".join(f"wrote {file}" for file in report.write_reports(folder)))
+    return 0
+
+
+def compressed(arguments: Sequence[str]) -> int:
+    """Measure a deck beside its compressed versions: compressed.json among the deck's suites, and its report."""
+    from eval import report
+    from eval.compressed import Compressed
+    from eval.suites.corruptions import CorruptionSuite
+
+    options = compressed_parser().parse_args(arguments)
+    benchmark, deck = SUITES[options.suite], read_deck(options.deck)
+    assert isinstance(benchmark, CorruptionSuite)
+    suite = Compressed(benchmark, tuple(map(read_deck, options.other)))
+    settings = Settings(
+        suite=suite,
+        root=options.data,
+        name=options.name or suite.data,
+        subset=options.subset,
+        seed=options.seed,
+        validation=options.validation,
+        resamples=options.resamples,
+        cache=options.cache,
+        threads=options.threads,
+        engine=options.engine,
+        timing=options.timing,
+    )
+    result = evaluate(deck, settings, command=["python", "-m", "eval", "compressed", *arguments])
+    folder = options.out / deck.name
+    written = [report.write_json(result, folder / f"{suite.name}.json")]
+    print(report.summary_line(result))
+    print("\n".join(f"wrote {file}" for file in [*written, *report.write_reports(folder)]))
     return 0
 
 

@@ -20,6 +20,7 @@ python -m eval DECK --data ROOT [options]        measure a deck, write its JSON 
 python -m eval write --data ROOT --out DIR       write a suite's images in the public layout
 python -m eval robustbench DECK --data ROOT      RobustBench's own benchmark, and a model_info entry
 python -m eval report FOLDER...                  render reports again from their JSON
+python -m eval compressed DECK OTHER... --data ROOT  a deck beside its compressed versions
 python -m eval compare FOLDER FOLDER...          several decks, or one deck under several gates, side by side
 python -m eval table [--write FILE...]           the table of all measured results
 """
@@ -41,31 +42,11 @@ def measure_parser() -> argparse.ArgumentParser:
         help="default: %(default)s; all: every suite whose data are there",
     )
     add_data_options(parser)
-    parser.add_argument(
-        "--validation",
-        type=int,
-        default=1000,
-        help="validation images that fit temperatures and the learned router; default: %(default)s",
-    )
-    parser.add_argument("--resamples", type=int, default=10_000, help="of the bootstrap; default: %(default)s")
+    _add_run_options(parser, auto="here ONNX Runtime where it is installed, so that runs can be compared")
     gate = parser.add_argument_group("another gate", "the same cards, from the cache; written beside the deck's own")
     gate.add_argument("--gate", choices=("spectral", "uniform"), help="default: the deck's own")
     gate.add_argument("--max-cards", type=int, help="cards per image at most")
     gate.add_argument("--margin", type=float, help="relative margin below which a second augmentation's card joins")
-    parser.add_argument(
-        "--out", type=Path, default=HERE / "reports", help="folder of the reports; default: eval/reports"
-    )
-    parser.add_argument(
-        "--cache", type=Path, default=HERE / "cache", help="kept logits and spectra; default: eval/cache"
-    )
-    parser.add_argument(
-        "--engine",
-        type=EngineKind,
-        default=EngineKind.AUTO,
-        choices=list(EngineKind),
-        help="default: auto, here ONNX Runtime where it is installed, so that runs can be compared",
-    )
-    parser.add_argument("--threads", type=int, default=1, help="cells measured at the same time; default: 1")
     parser.add_argument(
         "--timing",
         action=argparse.BooleanOptionalAction,
@@ -85,6 +66,46 @@ def measure_parser() -> argparse.ArgumentParser:
         help="suite ood: also a folder, .npy or .npz file of images that no class fits; can be given again",
     )
     return parser
+
+
+def compressed_parser() -> argparse.ArgumentParser:
+    """Options of `python -m eval compressed`."""
+    known = [name for name, suite in SUITES.items() if suite.kind == "corruptions"]
+    parser = argparse.ArgumentParser(
+        prog="python -m eval compressed", description="Measure a deck and its compressed versions on the same images."
+    )
+    parser.add_argument("deck", type=Path, help="folder of the deck that the others are compared with")
+    parser.add_argument("other", type=Path, nargs="+", help="folder of a deck whose cards have the same names")
+    parser.add_argument("--suite", default="cifar10-c", choices=sorted(known), help="default: %(default)s")
+    add_data_options(parser)
+    _add_run_options(parser, auto="for each card the fastest here that agrees with the reference")
+    parser.add_argument("--no-timing", action="store_false", dest="timing", help="do not measure milliseconds")
+    return parser
+
+
+def _add_run_options(parser: argparse.ArgumentParser, *, auto: str) -> None:
+    """How to measure and where to keep it; `auto` says what the engine "auto" is."""
+    parser.add_argument(
+        "--validation",
+        type=int,
+        default=1000,
+        help="validation images that fit temperatures and the learned router; default: %(default)s",
+    )
+    parser.add_argument("--resamples", type=int, default=10_000, help="of the bootstrap; default: %(default)s")
+    parser.add_argument(
+        "--out", type=Path, default=HERE / "reports", help="folder of the reports; default: eval/reports"
+    )
+    parser.add_argument(
+        "--cache", type=Path, default=HERE / "cache", help="kept logits and spectra; default: eval/cache"
+    )
+    parser.add_argument(
+        "--engine",
+        type=EngineKind,
+        default=EngineKind.AUTO,
+        choices=list(EngineKind),
+        help=f"default: auto, {auto}",
+    )
+    parser.add_argument("--threads", type=int, default=1, help="cells measured at the same time; default: 1")
 
 
 def _named_path(text: str) -> tuple[str, Path]:

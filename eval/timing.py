@@ -5,13 +5,16 @@ from __future__ import annotations
 import copy
 import statistics
 import time
-from typing import Any
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any, TypeVar
 
 import numpy as np
 
 from cards_deck.inference.gate import Gate, Routing, UniformGate
 from cards_deck.inference.predictor import Predictor
 from cards_deck.spectrum import Images
+
+Name = TypeVar("Name", bound=Hashable)
 
 SIZES = (1, 32)
 REPEATS = {1: 60, 32: 12}
@@ -44,8 +47,8 @@ def timing(predictor: Predictor, images: Images, *, best_card: int, engines: tup
         "uniform": UniformGate(cards, augmentations),
         "best_card": OneCardGate(best_card, cards, augmentations),
     }
-    ways = {name: _with_gate(predictor, gate) for name, gate in gates.items()}
-    measured = {size: _medians(ways, images, size) for size in SIZES}
+    ways = {name: _with_gate(predictor, gate).predict for name, gate in gates.items()}
+    measured = {size: medians(ways, images, size) for size in SIZES}
     return {"engine": _engine(engines), "threads": 1, **{f"batch_{size}_ms": measured[size] for size in SIZES}}
 
 
@@ -59,14 +62,15 @@ def _with_gate(predictor: Predictor, gate: Gate) -> Predictor:
     return changed
 
 
-def _medians(ways: dict[str, Predictor], images: Images, size: int) -> dict[str, float]:
-    taken: dict[str, list[float]] = {name: [] for name in ways}
+def medians(ways: Mapping[Name, Callable[[Images], object]], images: Images, size: int) -> dict[Name, float]:
+    """Median milliseconds of each way on batches of `size` images; the ways take turns on the same batches."""
+    taken: dict[Name, list[float]] = {name: [] for name in ways}
     for turn in range(-1, REPEATS[size]):
         rows = (np.arange(size) + size * max(turn, 0)) % len(images)
         batch = np.ascontiguousarray(images[rows])
         for name, way in ways.items():
             start = time.perf_counter()
-            way.predict(batch)
+            way(batch)
             if turn >= 0:  # the first turn warms up
                 taken[name].append(1e3 * (time.perf_counter() - start))
     return {name: round(statistics.median(values), 4) for name, values in taken.items()}

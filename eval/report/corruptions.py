@@ -100,7 +100,7 @@ def differences(suites: Suites) -> Section | None:
     blocks: list[Block] = []
     for suite in suites.of("corruptions"):
         rows = tuple(
-            Row(Cell(f"Gated − {label}"), tuple(_difference(row.get(field)) for field, _ in FIELDS))
+            Row(Cell(f"Gated − {label}"), tuple(difference(row.get(field)) for field, _ in FIELDS))
             for name, label in AGAINST.items()
             if (row := suite["differences"].get(f"gated_minus_{name}"))
         )
@@ -113,7 +113,8 @@ def differences(suites: Suites) -> Section | None:
     return Section("differences", "Paired differences", (note, *blocks), "Differences") if blocks else None
 
 
-def _difference(interval: Json | None) -> Cell:
+def difference(interval: Json | None) -> Cell:
+    """A difference in points with its interval, coloured only where that excludes zero."""
     if interval is None:
         return Cell("–")
     return Cell(points(interval["value"]), span_points(interval), verdict(interval).split()[0])

@@ -23,8 +23,19 @@ OF_KIND = {
     "ood": ("sets", "scores"),
     "adversarial": ("attacks",),
     "stream": ("orders",),
+    "compressed": ("versions",),
 }
-ORDER = ("cifar10-c", "cifar100-c", "cifar10-c-bar", "cifar10.1", "cifar10-p", "ood", "adversarial", "stream")
+ORDER = (
+    "cifar10-c",
+    "cifar100-c",
+    "cifar10-c-bar",
+    "compressed",
+    "cifar10.1",
+    "cifar10-p",
+    "ood",
+    "adversarial",
+    "stream",
+)
 
 
 @dataclass(frozen=True)

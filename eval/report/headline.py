@@ -112,7 +112,16 @@ def lines(suite: Json) -> list[Row]:
         worst = max(suite["orders"], key=lambda row: row["error"]["value"])
         found = worst["error"]
         return [_line(suite, f"{percent(found['value'])} %", span(found), f"error, {worst['order']} order")]
+    if suite["kind"] == "compressed":
+        return [_compressed(suite, version) for version in suite["versions"][1:]]
     return []
+
+
+def _compressed(suite: Json, version: Json) -> Row:
+    found, gain = version["gated"]["mean"], version["gated"]["difference"]["mean"]
+    what = f"mean of all cells, {short(version['bytes'])}B" if version.get("bytes") else "mean of all cells"
+    row = _line(suite, f"{percent(found['value'])} %", f"{points(gain['value'])} points: {span_points(gain)}", what)
+    return Row(Cell(f"As {version['label']}", row.name.detail, tag=row.name.tag), row.cells)
 
 
 def _line(suite: Json, value: str, interval: str, what: str) -> Row:

@@ -37,7 +37,7 @@ def render(suites: Suites) -> tuple[str, str]:
 
 def sections(suites: Suites) -> list[Section]:
     """Every section for which something was measured. Draws, and so imports matplotlib."""
-    from eval.report import beyond, corruptions, costs, gating, headline, live, provenance, trust
+    from eval.report import beyond, compressed, corruptions, costs, gating, headline, live, provenance, trust
 
     parts: tuple[Callable[[Suites], Section | None], ...] = (
         headline.headline,
@@ -46,6 +46,7 @@ def sections(suites: Suites) -> list[Section]:
         corruptions.differences,
         costs.published,
         corruptions.cards,
+        compressed.compressed,
         trust.diversity,
         gating.choices,
         gating.spectra,
