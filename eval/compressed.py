@@ -17,10 +17,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from cards_deck.card import Card, card_bytes
+from cards_deck.card import card_bytes
 from cards_deck.deck import Deck, card_sizes, size_on_disk
-from cards_deck.errors import InputError
-from cards_deck.inference.predictor import Predictor, combine
+from cards_deck.inference.predictor import combine
 from eval.cells import Images
 from eval.context import Context
 from eval.measure import CellAnswers, Job, cell_job, clean_job, labels_of
@@ -30,30 +29,7 @@ from eval.routing import Gated
 from eval.suites._base import Json
 from eval.suites.corruptions import CorruptionSuite
 from eval.timing import SIZES, medians
-
-
-@dataclass(frozen=True, eq=False)
-class Version:
-    """One deck among those compared. `places` are those of the first deck's cards, by name, in this one."""
-
-    label: str
-    context: Context
-    places: tuple[int, ...]
-
-    @property
-    def deck(self) -> Deck:
-        """The version's deck."""
-        return self.context.deck
-
-    @property
-    def cards(self) -> tuple[Card, ...]:
-        """The version's cards in the order of the first deck."""
-        return tuple(self.deck.cards[place] for place in self.places)
-
-    @property
-    def engines(self) -> tuple[str, ...]:
-        """What runs each of `cards`."""
-        return tuple(self.context.measurer.engines[place] for place in self.places)
+from eval.versions import Version, listed, precision, versions_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +75,7 @@ class Compressed:
             "n_clean": len(test),
             "source": cells.source,
             "frost": cells.frost if "frost" in self.suite.corruptions else None,
-            "engine": ", ".join(f"{version.label}: {_listed(version.engines)}" for version in versions),
+            "engine": ", ".join(f"{version.label}: {listed(version.engines)}" for version in versions),
             "best_card": best.as_dict(context.deck),
             "versions": self._rows(versions, list(summaries(versions, jobs)), settings.seed, settings.resamples),
             "timing": timing(versions, test.images, best.place) if settings.timing else None,
@@ -142,7 +118,7 @@ def _row(place: int, version: Version, lines: Mapping[str, Json], costs: Sequenc
         "deck_version": deck.version,
         "bytes": size_on_disk(deck.folder) if deck.folder is not None else None,
         "bits": list(dict.fromkeys(card.record.bits for card in version.cards)),
-        "engine": _listed(version.engines),
+        "engine": listed(version.engines),
         "gate": dataclasses.asdict(deck.gate),
         "gated": measured[0] | passes,
         "cards": [
@@ -159,54 +135,6 @@ def _row(place: int, version: Version, lines: Mapping[str, Json], costs: Sequenc
             for card, engine, line in zip(version.cards, version.engines, measured[1:], strict=True)
         ],
     }
-
-
-def versions_of(context: Context, others: Sequence[Deck]) -> list[Version]:
-    """The deck of the context, then `others`; InputError unless they are versions of it that can be told apart."""
-    first, contexts = context.deck, [context, *(Context(deck, context.settings) for deck in others)]
-    for deck in others:
-        _check_version(first, deck)
-    labels = labels_for([each.deck for each in contexts])
-    for each in contexts:  # AUTO as in serving, where other suites take one engine for all
-        each.predictor = Predictor(each.deck, engine=context.settings.engine)
-    return [Version(label, each, _places(first, each.deck)) for label, each in zip(labels, contexts, strict=True)]
-
-
-def _check_version(first: Deck, deck: Deck) -> None:
-    wanted, found = ({card.name for card in each.cards} for each in (first, deck))
-    where = (
-        f"{deck.folder or deck.name} must be a version of {first.folder or first.name}, with cards of the same names"
-    )
-    if wanted != found:
-        gaps = [("lacks", wanted - found), ("has", found - wanted)]
-        told = " and ".join(f"{verb} {', '.join(sorted(names))}" for verb, names in gaps if names)
-        raise InputError(f"{where} in any order; it {told}")
-    for what in ("classes", "image_size"):
-        if getattr(deck, what) != getattr(first, what):
-            raise InputError(f"{where} and the same {what}; it has {getattr(deck, what)}, not {getattr(first, what)}")
-
-
-def _places(first: Deck, deck: Deck) -> tuple[int, ...]:
-    names = [card.name for card in deck.cards]
-    return tuple(names.index(card.name) for card in first.cards)
-
-
-def labels_for(decks: Sequence[Deck]) -> list[str]:
-    """What each deck is called: its cards' precision, and the deck's name where two are of one precision."""
-    plain = [_listed([precision(card) for card in deck.cards]) for deck in decks]
-    labels = [
-        label if plain.count(label) == 1 else f"{label} ({deck.name})" for label, deck in zip(plain, decks, strict=True)
-    ]
-    twice = sorted({label for label in labels if labels.count(label) > 1})
-    if twice:
-        raise InputError(f"decks of the same precision must differ in name, but several are {', '.join(twice)}")
-    return labels
-
-
-def precision(card: Card) -> str:
-    """The quantizer that made the card's values; of a card that none made, the floats that they are stored as."""
-    name = str(card.record.quantizer.get("name", "none"))
-    return f"fp{card.record.bits}" if name == "none" else name
 
 
 def summaries(versions: Sequence[Version], jobs: Sequence[Job]) -> Iterator[list[Summary]]:
@@ -261,7 +189,3 @@ def timing(versions: Sequence[Version], images: Images, best_card: int) -> Json:
             for version in versions
         },
     }
-
-
-def _listed(names: Sequence[str]) -> str:
-    return "+".join(dict.fromkeys(names))

@@ -68,7 +68,7 @@ def _decks(suite: Json) -> Table:
         cells += [_size(row.get("bytes")), _file(card), Cell(", ".join(map(str, row["bits"]))), Cell(card["engine"])]
         if times:
             cells += [_time(times.get(row["label"], {}).get(what)) for what in ("card", "gated")]
-        rows.append(Row(Cell(row["label"], row["deck"]), tuple(cells)))
+        rows.append(Row(Cell(row["label"], "" if row["deck"] in row["label"] else row["deck"]), tuple(cells)))
     return Table((*HEADS, *more), tuple(rows), "narrow tight")
 
 
@@ -77,8 +77,8 @@ def _size(count: int | None) -> Cell:
 
 
 def _file(card: Json) -> Cell:
-    alone = card.get("bytes_alone", card["bytes"])
-    return Cell(short(card["bytes"]), f"with masks {short(alone)}" if alone > card["bytes"] else "")
+    stored, alone = int(card["bytes"]), int(card["bytes_alone"])
+    return Cell(short(stored), f"with masks {short(alone)}" if alone > stored else "")
 
 
 def _time(taken: Json | None) -> Cell:

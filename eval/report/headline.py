@@ -8,7 +8,7 @@ from eval.numbers import AGAINST, FIELDS, percent, points, short, span, span_poi
 from eval.report.blocks import Aside, Block, Cell, Column, Points, Row, Section, Table, Text, Tiles
 from eval.report.files import Json, Suites
 
-SHORT = {"ood": "Other classes", "adversarial": "Under attack", "stream": "In a stream"}
+SHORT = {"ood": "Other classes", "adversarial": "Under attack", "stream": "In a stream", "compressed": "Compressed"}
 PRINTED = ("best_card", "uniform", "router", "hindsight_card")
 
 
@@ -119,9 +119,9 @@ def lines(suite: Json) -> list[Row]:
 
 def _compressed(suite: Json, version: Json) -> Row:
     found, gain = version["gated"]["mean"], version["gated"]["difference"]["mean"]
-    what = f"mean of all cells, {short(version['bytes'])}B" if version.get("bytes") else "mean of all cells"
-    row = _line(suite, f"{percent(found['value'])} %", f"{points(gain['value'])} points: {span_points(gain)}", what)
-    return Row(Cell(f"As {version['label']}", row.name.detail, tag=row.name.tag), row.cells)
+    size = f", {short(version['bytes'])}B" if version.get("bytes") else ""
+    change = f"{points(gain['value'])} points, {span_points(gain)}"
+    return _line(suite, f"{percent(found['value'])} %", change, f"{version['label']}{size}, mean of all cells")
 
 
 def _line(suite: Json, value: str, interval: str, what: str) -> Row:
