@@ -24,7 +24,7 @@ from cards_deck.inference.predictor import Predictor
 
 REAL = [
     pytest.param(kind, marks=pytest.mark.skipif(not engines.available(kind), reason=f"{kind} is not installed"))
-    for kind in (EngineKind.ONNX, EngineKind.TORCH)
+    for kind in (EngineKind.SPARSE, EngineKind.ONNX, EngineKind.OPENVINO, EngineKind.TORCH)
 ]
 SIZE = 16
 
