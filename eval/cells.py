@@ -25,6 +25,8 @@ from cards_deck.errors import DataError, InputError
 Images = NDArray[np.uint8]
 Labels = NDArray[np.int64]
 
+REMEDY = "download it again, or write the folder again"
+
 
 class Cells(Protocol):
     """The corrupted versions of one set of images. Row i of every cell is the same image."""
@@ -205,27 +207,36 @@ class StoredCells:
 
 def _load(path: Path) -> NDArray[np.generic]:
     if not path.is_file():
-        raise DataError(f"{path} is missing: the folder must hold labels.npy and one file per corruption")
+        raise DataError(
+            f"{path} is missing: the folder must hold labels.npy and one file per corruption; add it, or move the "
+            "folder away and the images are made here"
+        )
     try:
         array: NDArray[np.generic] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path} cannot be read as a .npy array ({error}): download it again") from error
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror or error}): {REMEDY}") from error
+    except (ValueError, EOFError):  # numpy's own words would advise to unpickle the file
+        raise DataError(f"{path} cannot be read: it is cut off or no .npy array; {REMEDY}") from None
     return array
 
 
 def _stored_labels(path: Path, classes: int) -> Labels:
     labels = _load(path)
     if labels.ndim != 1 or labels.dtype.kind not in "iu" or len(labels) == 0 or len(labels) % len(SEVERITIES):
-        raise DataError(f"{path} must hold integer labels [5 * n], got {labels.dtype} {labels.shape}")
+        raise DataError(f"{path} must hold integer labels [5 * n], got {labels.dtype} {list(labels.shape)}; {REMEDY}")
     blocks = np.asarray(labels, dtype=np.int64).reshape(len(SEVERITIES), -1)
     if not (blocks == blocks[0]).all():
-        raise DataError(f"{path} must repeat the same labels for each of the five severities")
+        raise DataError(f"{path} must repeat the same labels for each of the five severities; {REMEDY}")
     if blocks.min() < 0 or blocks.max() >= classes:
-        raise DataError(f"{path} must hold labels 0 to {classes - 1}, got {blocks.min()} to {blocks.max()}")
+        found = f"{blocks.min()} to {blocks.max()}"
+        raise DataError(f"{path} must hold labels 0 to {classes - 1}, got {found}; {REMEDY}")
     return np.asarray(blocks[0])
 
 
 def _check_stored_images(path: Path, n: int, size: int) -> None:
     images, wanted = _load(path), (len(SEVERITIES) * n, size, size, 3)
     if images.dtype != np.uint8 or images.shape != wanted:
-        raise DataError(f"{path} must be uint8 {list(wanted)}, got {images.dtype} {list(images.shape)}")
+        raise DataError(
+            f"{path} must be uint8 {list(wanted)}, got {images.dtype} {list(images.shape)} (labels.npy says how many "
+            f"images, the deck which size); {REMEDY}"
+        )

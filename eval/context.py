@@ -144,7 +144,12 @@ def load_split(settings: Settings, deck: Deck, split: str, *, name: str | None =
     loaded = data.load(settings.root, name=name, split=split, image_size=deck.image_size)
     if loaded.classes != deck.classes:
         raise DataError(
-            f"the {split} split of {name} under {settings.root} must have the deck's classes in the deck's "
-            f"order {list(deck.classes)}, got {list(loaded.classes)}"
+            f"the {split} split of {name} under {settings.root} must have the deck's classes in the deck's order, "
+            f"{_few(deck.classes)}, got {_few(loaded.classes)}: name another data set with --name, or another deck"
         )
     return loaded
+
+
+def _few(classes: tuple[str, ...]) -> str:
+    """Their names where they are few, else how many and how they begin."""
+    return ", ".join(classes) if len(classes) <= 10 else f"{len(classes)} ({', '.join(classes[:5])}, ...)"

@@ -64,7 +64,8 @@ def _load(path: Path) -> NDArray[Any]:
     except FileNotFoundError:
         raise DataError(f"{path}: there is no such file; {WHERE}") from None
     except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path}: it is not a whole .npy array ({error}); {WHERE}") from error
+        reason = f" ({error.strerror})" if isinstance(error, OSError) and error.strerror else ""
+        raise DataError(f"{path}: it is not a whole .npy array{reason}; {WHERE}") from error
     return array
 
 
@@ -90,7 +91,10 @@ def user_folder(root: Path, classes: tuple[str, ...], size: int, *, subset: int 
     for path in inside:
         name = unicodedata.normalize("NFC", path.name)
         if name not in places:
-            raise DataError(f"{path}: a folder must have the name of one of the deck's classes, {', '.join(classes)}")
+            raise DataError(
+                f"{path}: a folder must have the name of one of the deck's classes, {', '.join(classes)}; rename or "
+                "move it"
+            )
         found = _images_in(path, _visible(path))
         paths += found
         labels += [places[name]] * len(found)
