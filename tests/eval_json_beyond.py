@@ -99,7 +99,8 @@ class BeyondMaker:
     def folder(self) -> Json:
         """A user's own images, not labelled."""
         made = self.shift() | self.identity("folder", "shift", "A folder of images") | {"source": "the user's own"}
-        made["routes"] = {name: row | {"accuracy": None} for name, row in made["routes"].items()}
+        unlabelled = {"accuracy": None, "confidence": {"mean": 0.86, "p50": 0.93}}
+        made["routes"] = {name: row | unlabelled for name, row in made["routes"].items()}
         del made["effective_robustness"]
         return made | {"differences": {}, "n": 64}
 

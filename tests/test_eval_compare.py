@@ -77,6 +77,7 @@ def test_only_cells_of_both_are_compared(pair: tuple[Path, Path]) -> None:
     ("changed", "said"),
     [
         ({"seed": 3}, "cifar10-c: seed is 0 (one), 3 (two)"),
+        ({"title": "CIFAR-10-C (regenerated, seed 5)"}, "title is CIFAR-10-C (regenerated, seed 0) (one)"),
         ({"source": "official"}, "source is regenerated (one), official (two)"),
         ({"n": 100}, "n is 10000 (one), 100 (two)"),
         ({"data": {"name": "cifar10", "sha256": "cd" * 32}}, "data is abababababab (one), cdcdcdcdcdcd (two)"),

@@ -25,6 +25,7 @@ from eval.report import (
     write_json,
     write_reports,
 )
+from eval.report.markdown import document
 from eval.report.page import render
 from eval.report.published import adaptation_rows, comparable, published_rows
 from eval.tables import REPORTS
@@ -185,6 +186,7 @@ def test_images_without_labels_show_what_the_gate_did() -> None:
     section = beyond.shift(Suites((Maker().folder(),)))
     assert section is not None
     assert [type(block).__name__ for block in section.blocks] == ["Heading", "Text"]
+    assert "mean 86.0 %, median 93.0 %" in document("deck", "", [section])
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from eval_json import Maker
 from cards_deck.errors import DataError, InputError
 from eval import tables
 from eval.__main__ import main
-from eval.report import read_json, read_suites, write_json
+from eval.report import read_json, read_suites, write_json, write_reports
 
 Json = dict[str, Any]
 
@@ -46,6 +46,8 @@ def test_the_old_schema_is_refused_with_what_to_do(made: dict[str, Json], tmp_pa
 def test_a_folder_holds_one_deck_under_one_gate(made: dict[str, Json], tmp_path: Path) -> None:
     with pytest.raises(DataError, match="at least one suite"):
         read_suites(tmp_path)
+    with pytest.raises(DataError, match="absent must hold"):
+        write_reports(tmp_path / "absent")
     for name, result in made.items():
         write_json(result, tmp_path / f"{name}.json")
     found = read_suites(tmp_path)
@@ -55,6 +57,13 @@ def test_a_folder_holds_one_deck_under_one_gate(made: dict[str, Json], tmp_path:
     write_json(made["ood"] | {"gate": {"kind": "uniform"}}, tmp_path / "ood.json")
     with pytest.raises(DataError, match=r"ood\.json .* gate is \{'kind': 'uniform'\}"):
         read_suites(tmp_path)
+
+
+def test_what_is_left_to_win_is_written_with_its_sign(made: dict[str, Json], tmp_path: Path) -> None:
+    made["cifar10-c"]["regret"]["cell_oracle"] = {"value": -0.012, "low": -0.02, "high": 0.004}
+    write_json(made["cifar10-c"], tmp_path / "cifar10-c.json")
+    text = write_reports(tmp_path)[1].read_text(encoding="utf-8")
+    assert "against the gated deck: the best card of each cell −1.2 points (−2.0 to +0.4), any card that is" in text
 
 
 def test_numbers_in_the_json_are_kept(made: dict[str, Json], tmp_path: Path) -> None:

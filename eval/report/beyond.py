@@ -62,6 +62,9 @@ def _gate_on(suite: Json) -> list[Block]:
     shares = ", ".join(f"{words(name)} {100 * row['share']:.0f} %" for name, row in choices.items())
     text = f"The gate: {shares}; {percent(found['unknown'])} % of unknown spectrum"
     text += f"; {found['cards_per_image']:.2f} cards per image."
+    sure = (suite["routes"].get("gated") or {}).get("confidence")
+    if sure:
+        text += f" Its answers' confidence: mean {percent(sure['mean'])} %, median {percent(sure['p50'])} %."
     if suite.get("answers"):
         most = sorted(suite["answers"].items(), key=lambda item: -item[1])
         text += f" Answers: {', '.join(f'{words(name)} {count:,}' for name, count in most)}."

@@ -13,7 +13,7 @@ from eval.report.markdown import document
 from eval.report.render import page
 from eval.report.side_by_side import sections, shared, suite_of
 
-SAME = ("source", "seed", "n", "n_clean", "frost", "data")
+SAME = ("title", "source", "seed", "n", "n_clean", "frost", "data")
 Decks = dict[str, Suites]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from eval.numbers import BOUNDS, FIELDS, ROUTE_LABELS, percent, short
+from eval.numbers import BOUNDS, FIELDS, ROUTE_LABELS, percent, points, short, span_points
 from eval.report.blocks import (
     Aside,
     Block,
@@ -79,9 +79,8 @@ def _regret(suite: Json) -> Text:
     parts = []
     for bound, what in (("cell_oracle", "the best card of each cell"), ("oracle", "any card that is right")):
         if found := suite["regret"].get(bound):
-            low, high = percent(found["low"]), percent(found["high"])
-            parts.append(f"{percent(found['value'])} points below {what} (95 % interval {low} to {high})")
-    return Text(f"What is left to win: the gated deck stays {' and '.join(parts)}.")
+            parts.append(f"{what} {points(found['value'])} points ({span_points(found)})")
+    return Text(f"What is left to win, against the gated deck: {', '.join(parts)}.")
 
 
 def published(suites: Suites) -> Section | None:

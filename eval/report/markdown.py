@@ -30,11 +30,12 @@ SIGNS = {"better": " ▲", "worse": " ▼"}
 
 
 def document(title: str, facts: str, sections: Sequence[Section]) -> str:
-    """A whole document; sections of which nothing is left are left out."""
+    """A whole document; sections that are pictures and words about them are left out."""
     parts = [f"# {title}", facts]
     for section in sections:
         body = list(filter(None, map(markdown, section.blocks)))
-        if any(not isinstance(block, Text | Heading | Pictures | Raw) for block in section.blocks):
+        drawn = any(isinstance(block, Pictures | Raw) for block in section.blocks)
+        if not drawn or any(not isinstance(block, Text | Heading | Pictures | Raw) for block in section.blocks):
             parts += [f"## {section.title}"] if section.title else []
             parts += body
     return "\n\n".join(parts) + "\n"

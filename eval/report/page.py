@@ -16,7 +16,7 @@ def write_reports(folder: Path) -> list[Path]:
     A file in the folder may stand for it. Where the folder holds samples of images, they become samples.html, which is
     refused in the folder of published reports. DataError where the folder holds no suite, or suites of several decks.
     """
-    folder = folder if folder.is_dir() else folder.parent
+    folder = folder.parent if folder.is_file() else folder
     suites = read_suites(folder)
     page, text = render(suites)
     written = [write_text(folder / "report.html", page), write_text(folder / "report.md", text)]

@@ -59,7 +59,8 @@ def _suite(suite: Json) -> dict[str, str]:
     facts = {"Images": _images(suite)}
     if suite.get("frost"):
         facts["Frost"] = FROST.get(str(suite["frost"]), str(suite["frost"]))
-    facts["Source"] = f"{suite['source']}, seed {suite['seed']}"
+    facts["Source"] = str(suite["source"])
+    facts["Seed of the run"] = f"{suite['seed']}; images made from a seed name theirs in the title"
     if suite.get("engine"):
         facts["Engine"] = str(suite["engine"])
     if hardware:
