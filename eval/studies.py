@@ -71,6 +71,7 @@ def calibration(measured: Measured, route: str, temperature: float) -> Json:
         "raw": {group: _means([found.raw for found in members]) for group, members in groups.items()},
         "tempered": {group: _means([found.tempered for found in members]) for group, members in groups.items()},
         "reliability": {"clean": _diagram(clean), "mean": _diagram(cells)},
+        "reliability_raw": {"clean": _diagram(clean, raw=True), "mean": _diagram(cells, raw=True)},
     }
 
 
@@ -78,10 +79,12 @@ def _means(scores: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return {name: round(float(np.mean([found[name] for found in scores])), 6) for name in SCORES}
 
 
-def _diagram(found: Sequence[RouteSummary]) -> list[Json]:
+def _diagram(found: Sequence[RouteSummary], *, raw: bool = False) -> list[Json]:
+    confidence = np.concatenate([route.raw_confidence if raw else route.confidence for route in found])
+    correct = np.concatenate([route.correct for route in found])
     return [
         {key: round(value, 6) if isinstance(value, float) else value for key, value in part.items()}
-        for part in reliability(*_pooled(found))
+        for part in reliability(confidence, correct)
     ]
 
 

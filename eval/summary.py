@@ -1,7 +1,7 @@
 """One cell boiled down to what a report needs, so that a cell's logits are dropped as soon as the next one comes.
 
-What stays is small: a bit per image, route and card, and the tempered confidence of each route. 75 cells of 10,000
-images under six routes and six cards take about 30 MB, whatever the number of classes.
+What stays is small: a bit per image, route and card, and the confidence of each route. 75 cells of 10,000 images under
+six routes and six cards take about 50 MB, whatever the number of classes.
 """
 
 from __future__ import annotations
@@ -36,13 +36,15 @@ CHUNK = 500  # spectra summed at once in float32
 
 @dataclass(frozen=True, eq=False)
 class RouteSummary:
-    """One route on one cell. `correct` bool [n]; `confidence` float32 [n], tempered; `cost` mean card passes.
+    """One route on one cell. `correct` bool [n]; `confidence` float32 [n], tempered, and `raw_confidence` as it comes;
+    `cost` mean card passes.
 
     `raw` and `tempered` hold ece, adaptive_ece, nll and brier; empty for the bounds.
     """
 
     correct: Bools
     confidence: Floats
+    raw_confidence: Floats
     cost: float
     raw: Scores
     tempered: Scores
@@ -86,7 +88,8 @@ def summarise(cell: CellAnswers, routes: Routes, deck: Deck) -> CellSummary:
         served = name in routes.systems
         found[name] = RouteSummary(
             correct=right,
-            confidence=answer.tempered.max(axis=1).astype(np.float32) if served else np.empty(0, np.float32),
+            confidence=_confidence(answer.tempered) if served else np.empty(0, np.float32),
+            raw_confidence=_confidence(answer.probabilities) if served else np.empty(0, np.float32),
             cost=float(answer.cost.mean()),
             raw=scores(answer.probabilities, labels) if served else {},
             tempered=scores(answer.tempered, labels) if served else {},
@@ -104,6 +107,10 @@ def summarise(cell: CellAnswers, routes: Routes, deck: Deck) -> CellSummary:
         double_fault=double_fault(correct),
         spectrum=_mean(cell.spectra()),
     )
+
+
+def _confidence(probabilities: NDArray[np.floating]) -> Floats:
+    return np.asarray(probabilities.max(axis=1), np.float32)
 
 
 def scores(probabilities: NDArray[np.floating], labels: Labels) -> dict[str, float]:

@@ -111,6 +111,14 @@ def test_the_diagram_and_the_curve_pool_all_cells(made: Made) -> None:
     assert len(found["curve"]) <= 60
 
 
+@pytest.mark.parametrize(("name", "kind"), [("reliability", "tempered"), ("reliability_raw", "probabilities")])
+def test_the_diagram_is_there_before_and_after_the_temperature(made: Made, name: str, kind: str) -> None:
+    bins = made.studies["calibration"]["gated"][name]["mean"]
+    tops = [getattr(made.routes.answer("gated", cell), kind).max(axis=1) for cell in made.answers[1:]]
+    mean = sum(part["count"] * part["confidence"] for part in bins if part["count"]) / (N * len(SUITE.cells))
+    assert mean == pytest.approx(np.concatenate(tops).mean(), abs=1e-5)
+
+
 def test_each_cell_is_tested_and_corrected_over_corruptions(made: Made) -> None:
     found = made.studies["significance"]["gated_vs_best_card"]
     for severity in range(STEP):
