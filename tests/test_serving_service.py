@@ -105,7 +105,10 @@ def test_it_classifies_counts_and_refuses(server: Server) -> None:
     counts = [sum(value for (name, _), value in scrape.items() if name == choices) for scrape in (before, *scrapes)]
     assert counts == [0, 20, 20, 20, 20]  # whichever worker answers the scrape
     assert scrapes[0]["cards_deck_rejected_inputs_total", (("code", "invalid_image"),)] == 1
-    assert scrapes[0]["cards_deck_deck_info", (("name", "fake"), ("version", "1"))] == 1
+    infos = [dict(labels) for name, labels in scrapes[0] if name == "cards_deck_deck_info"]
+    assert {(info["name"], info["version"]) for info in infos} == {("fake", "1")}
+    engines = {labels for name, labels in scrapes[0] if name == "cards_deck_card_engine"}
+    assert {dict(labels)["card"] for labels in engines} == {card.name for card in fake_deck().cards}
     assert set(scrapes[-1]) == set(before)
     assert not [name for name, _ in before if not name.startswith("cards_deck_")]
 
@@ -152,6 +155,8 @@ def test_a_bento_holds_what_serving_needs_and_nothing_else(tmp_path: Path) -> No
         "serving/service.py",
         "serving/page/index.html",
         "cards_deck/deck.py",
+        "cards_deck/coding/rice.py",
+        "cards_deck/inference/engines/_sparse/network.c",
         "cards_deck/inference/predictor.py",
         "models/cifar10-starter/deck.json",
     }
@@ -163,6 +168,7 @@ def test_a_bento_holds_what_serving_needs_and_nothing_else(tmp_path: Path) -> No
         name for name in packed if name.startswith(("cards_deck/training", "cards_deck/corruptions")) or "torch" in name
     ]
     assert {name for name in packed if name.startswith("requirements")} == {"requirements/serve.txt"}
-    imports = "import sys, serving.service; sys.exit('torch' in sys.modules)"
+    imports = """import sys, serving.service; from cards_deck.deck import read_deck
+sys.exit('torch' in sys.modules or not read_deck("models/cifar10-starter").cards)"""
     inside = subprocess.run([sys.executable, "-c", imports], cwd=source, env=environment(tmp_path), timeout=PATIENCE)
     assert inside.returncode == 0
