@@ -115,6 +115,13 @@ def test_an_engine_that_lies_is_refused_however_fast(race: Race, off: float, cap
     assert "sparse" in warning
 
 
+def test_a_card_that_overflows_loads_as_in_the_reference_alone() -> None:
+    overflowing = {name: value * np.float32(1e30) if value.ndim == 4 else value for name, value in CARD.tensors.items()}
+    kind, runner = load_chosen(dataclasses.replace(CARD, tensors=overflowing), image_size=32)
+    assert kind is ONNX
+    assert not np.isfinite(runner(fake_images(1))).all()
+
+
 def test_rounding_is_no_lie(race: Race) -> None:
     race.enter(SPARSE, 1, off=1e-4)
     race.enter(ONNX, 2)

@@ -77,12 +77,15 @@ def choose(
 
 
 def _agreeing(card: Card, runners: Mapping[EngineKind, Runner], images: Images) -> dict[EngineKind, Runner]:
-    """Those that give the reference's logits; all where the reference is not among them."""
+    """The reference and those that give its logits; all where the reference is not among them."""
     if REFERENCE not in runners:
         return dict(runners)
     expected = runners[REFERENCE](images)
     kept = {}
     for kind, runner in runners.items():
+        if kind is REFERENCE:
+            kept[kind] = runner  # also where it overflows: a card whose logits are NaN loads as in that engine alone
+            continue
         error = _distance(runner(images), expected)
         if error <= (TOLERANCE_8_BITS if getattr(card, "ranges", None) else TOLERANCE):
             kept[kind] = runner
