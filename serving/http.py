@@ -36,7 +36,7 @@ class Application:
     """An ASGI application around one predictor: `await start()` before the first request, `await stop()` at the end."""
 
     def __init__(self, predictor: Predictor, settings: Settings, registry: CollectorRegistry | None = None) -> None:
-        self.metrics = Metrics(predictor.deck, ROUTES, registry)
+        self.metrics = Metrics(predictor.deck, predictor.engines, ROUTES, registry)
         self._endpoints = Endpoints(predictor, settings, self.metrics)
         self._document = describe(predictor.deck, settings)
         self._started = False

@@ -8,6 +8,7 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
 
 from cards_deck.deck import Deck, card_sizes
+from cards_deck.inference.engines import EngineKind
 from cards_deck.inference.predictor import Prediction
 from serving.errors import CODES
 
@@ -20,16 +21,25 @@ _BATCHES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0)
 
 
 class Metrics:
-    """The metrics of one loaded deck (prefix `cards_deck_`); durations in seconds, sizes in bytes."""
+    """The metrics of one loaded deck (prefix `cards_deck_`); durations in seconds, sizes in bytes.
 
-    def __init__(self, deck: Deck, routes: tuple[str, ...], registry: CollectorRegistry | None = None) -> None:
+    `engines`: in which engine each card of the deck runs.
+    """
+
+    def __init__(
+        self,
+        deck: Deck,
+        engines: tuple[EngineKind, ...],
+        routes: tuple[str, ...],
+        registry: CollectorRegistry | None = None,
+    ) -> None:
         self._registry = CollectorRegistry() if registry is None else registry
         self._cards = tuple(card.name for card in deck.cards)
         self._choices = (*deck.references.augmentations, UNIFORM)
         self._routes = (*routes, "other")
         self._declare()
         self._start_at_zero()
-        self._describe(deck)
+        self._describe(deck, engines)
 
     def _declare(self) -> None:
         def counter(name: str, text: str, *labels: str) -> Counter:
@@ -61,7 +71,11 @@ class Metrics:
         self.stages = histogram("stage_duration_seconds", "Time in a stage of a request.", _DURATIONS, "stage")
         self.batches = histogram("batch_images", "Images predicted together.", _BATCHES)
         self.depth = gauge("queue_depth", "Images waiting for the predictor.", "livesum")
-        self.info = gauge("deck_info", "1 for the deck that answers.", "max", "name", "version")
+        # Workers measure for themselves: each may have chosen other engines.
+        self.info = gauge(
+            "deck_info", "1 for the deck that answers, in these engines.", "livemax", "name", "version", "engines"
+        )
+        self.card_engine = gauge("card_engine", "1 for the engine a card runs in.", "livemax", "card", "engine")
         self.card_bytes = gauge("card_size_bytes", "Size of a card's file.", "max", "card")
 
     def _start_at_zero(self) -> None:
@@ -79,8 +93,10 @@ class Metrics:
             self.stages.labels(stage)
         self.depth.set(0)
 
-    def _describe(self, deck: Deck) -> None:
-        self.info.labels(deck.name, deck.version).set(1)
+    def _describe(self, deck: Deck, engines: tuple[EngineKind, ...]) -> None:
+        self.info.labels(deck.name, deck.version, "+".join(sorted(set(engines)))).set(1)
+        for name, engine in zip(self._cards, engines, strict=True):
+            self.card_engine.labels(name, engine.value).set(1)
         for name, size in card_sizes(deck).items():
             self.card_bytes.labels(name).set(size)
 

@@ -5,6 +5,7 @@ CARDS_DECK_PATH=models/cifar10-starter bentoml serve serving.service:CardsDeck
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 
@@ -31,6 +32,19 @@ WORKER_ENVIRONMENT = {
     "MALLOC_ARENA_MAX": "2",
     "MALLOC_MMAP_THRESHOLD_": str(4 * 2**20),
 }
+
+
+def show_log() -> None:
+    """Print what this project logs from INFO on, as the engine of each card; BentoML shows its own loggers only."""
+    logger = logging.getLogger("cards_deck")
+    logger.setLevel(logging.INFO)
+    if not logger.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(
+            logging.Formatter("%(asctime)s [%(levelname)s] [%(name)s] %(message)s", "%Y-%m-%dT%H:%M:%S%z")
+        )
+        logger.addHandler(handler)
+        logger.propagate = False
 
 
 class FrontDoor:
@@ -61,6 +75,7 @@ class CardsDeck:
     """A deck of sparse networks behind a spectral gate."""
 
     def __init__(self) -> None:
+        show_log()
         deck = read_deck(SETTINGS.deck_path)
         self.application = Application(Predictor(deck, engine=SETTINGS.engine, threads=SETTINGS.threads), SETTINGS)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +10,9 @@ import numpy as np
 import pytest
 from serving_client import Client, Samples, batch_document, png, serving
 
+from cards_deck.inference.engines import EngineKind
 from cards_deck.inference.fake_deck import fake_deck, fake_images
+from cards_deck.inference.predictor import Predictor
 from serving import metrics
 from serving.errors import CODES
 
@@ -24,6 +27,7 @@ DESIGNED = (
     "shadow_disagreements_total",
     "queue_depth",
     "deck_info",
+    "card_engine",
     "card_size_bytes",
 )
 
@@ -47,7 +51,18 @@ def test_every_metric_and_label_is_there_before_it_is_needed(client: Client) -> 
     for card in fake_deck().cards:
         assert ("cards_deck_predictions_total", (("card", card.name),)) in samples
         assert samples["cards_deck_card_size_bytes", (("card", card.name),)] > 1000
-    assert samples["cards_deck_deck_info", (("name", "fake"), ("version", "1"))] == 1
+    assert samples["cards_deck_deck_info", (("engines", "fake"), ("name", "fake"), ("version", "1"))] == 1
+
+
+def test_the_engines_that_auto_took_are_shown() -> None:
+    predictor = Predictor(dataclasses.replace(fake_deck(), name="mixed"), engine=EngineKind.FAKE)
+    predictor.engines = (EngineKind.SPARSE, EngineKind.ONNX, EngineKind.SPARSE, EngineKind.SPARSE)
+    with serving(predictor) as client:
+        samples = client.samples()
+    for card, engine in zip(fake_deck().cards, ("sparse", "onnx", "sparse", "sparse"), strict=True):
+        assert samples["cards_deck_card_engine", (("card", card.name), ("engine", engine))] == 1
+    shown = ("engines", "onnx+sparse"), ("name", "mixed"), ("version", "1")
+    assert samples["cards_deck_deck_info", shown] == 1
 
 
 def test_answers_are_counted_by_card_and_choice(client: Client) -> None:
