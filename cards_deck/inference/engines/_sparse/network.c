@@ -73,45 +73,55 @@ static inline void relax(void)
 #endif
 }
 
+/* What is taken and what is finished, of the tasks of an operation or of images. Nobody waits for a thread that has taken
+ * nothing: on a busy machine helpers may come late, or not at all. */
+typedef struct { atomic_llong taken, finished; } Progress;
+
 typedef struct {
     const Network *network;
+    Pool *pool;
     const uint8_t *images;
     float *logits, *arena_image, *arena_batch, *scratch;
     int64_t count;
     int32_t threads;
-    atomic_llong *next;    /* task of each operation, for images that threads share */
-    atomic_int arrived;    /* at the barrier */
-    atomic_int generation; /* of the barrier */
+    Progress whole; /* images that one thread computes */
+    Progress *parts; /* operations of the images that threads share */
 } Job;
 
 struct Pool {
     int32_t threads; /* the caller's included */
     pid_t owner;
     pthread_mutex_t busy, mutex;
-    pthread_cond_t wake;
+    pthread_cond_t wake, progress;
     pthread_t *workers;
-    Job *job;
+    Job *job;          /* open for helpers; NULL: none */
     atomic_int posted; /* jobs so far */
-    atomic_int left;   /* workers still in the job */
+    atomic_int inside; /* helpers in the job */
+    atomic_int asleep; /* threads that wait for progress */
     int stop;
 };
 
-typedef struct {
-    Pool *pool;
-    int32_t index;
-} Start;
+typedef struct { Pool *pool; int32_t index; } Start;
 
-static void barrier(Job *job)
+static void finish(Job *job, Progress *progress, int64_t some, int64_t all)
 {
-    if (job->threads == 1) return;
-    int generation = atomic_load_explicit(&job->generation, memory_order_relaxed);
-    if (atomic_fetch_add(&job->arrived, 1) + 1 == job->threads) {
-        atomic_store(&job->arrived, 0);
-        atomic_store(&job->generation, generation + 1);
-        return;
+    if (atomic_fetch_add(&progress->finished, some) + some < all || !job->pool || !atomic_load(&job->pool->asleep)) return;
+    pthread_mutex_lock(&job->pool->mutex);
+    pthread_cond_broadcast(&job->pool->progress);
+    pthread_mutex_unlock(&job->pool->mutex);
+}
+
+static void await(Job *job, Progress *progress, int64_t all)
+{
+    for (int spins = 0; spins < SPINS; spins++) {
+        if (atomic_load_explicit(&progress->finished, memory_order_acquire) >= all) return;
+        relax();
     }
-    for (int spins = 0; atomic_load_explicit(&job->generation, memory_order_acquire) == generation; spins++)
-        if (spins < SPINS) relax(); else sched_yield();
+    atomic_fetch_add(&job->pool->asleep, 1);
+    pthread_mutex_lock(&job->pool->mutex);
+    while (atomic_load(&progress->finished) < all) pthread_cond_wait(&job->pool->progress, &job->pool->mutex);
+    pthread_mutex_unlock(&job->pool->mutex);
+    atomic_fetch_sub(&job->pool->asleep, 1);
 }
 
 /* `slot` of the images whose values are kept at a time, in memory that is used again for the next ones. */
@@ -154,24 +164,30 @@ static void run_shared(Job *job, int32_t thread, int64_t image, int64_t turn)
     Frame frame = frame_of(job, thread, image, 0, 1);
     for (int64_t i = 0; i < n->count; i++) {
         const Op *op = n->ops + i;
+        Progress *progress = job->parts + turn * n->count + i;
         int64_t all = op->kernels->tasks(op), some = all / (PARTS * job->threads) + 1, task;
-        atomic_llong *next = job->next + turn * n->count + i;
-        while ((task = atomic_fetch_add(next, some)) < all)
-            run_tasks(op, &frame, task, task + some < all ? task + some : all);
-        barrier(job);
+        while ((task = atomic_fetch_add(&progress->taken, some)) < all) {
+            int64_t end = task + some < all ? task + some : all;
+            run_tasks(op, &frame, task, end);
+            finish(job, progress, end - task, all);
+        }
+        await(job, progress, all);
     }
 }
 
+/* As many images as threads can do equal numbers of are done by one thread each, the others by all together. */
 static void work(Job *job, int32_t thread)
 {
-    int64_t each = job->count / job->threads, shared = each * job->threads;
-    int64_t some = each < SPARSE_TOGETHER ? each : SPARSE_TOGETHER, end = (thread + 1) * each;
-    for (int64_t first = thread * each; first < end; first += some)
-        run_own(job, thread, first, first + some < end ? first + some : end, thread * some);
-    if (shared < job->count) {
-        barrier(job); /* the first thread's arena is shared now */
-        for (int64_t image = shared; image < job->count; image++) run_shared(job, thread, image, image - shared);
+    int64_t each = job->count / job->threads, all = each * job->threads, image;
+    int64_t rounds = (each + SPARSE_TOGETHER - 1) / SPARSE_TOGETHER, some = rounds ? (each + rounds - 1) / rounds : 0;
+    while (some && (image = atomic_fetch_add(&job->whole.taken, some)) < all) {
+        int64_t end = image + some < all ? image + some : all;
+        run_own(job, thread, image, end, thread * some);
+        finish(job, &job->whole, end - image, all);
     }
+    if (all == job->count) return;
+    await(job, &job->whole, all); /* then the first thread's arena is free to be shared */
+    for (image = all; image < job->count; image++) run_shared(job, thread, image, image - all);
 }
 
 static void *worker(void *argument)
@@ -187,11 +203,34 @@ static void *worker(void *argument)
         int stop = pool->stop;
         seen = atomic_load(&pool->posted);
         Job *job = pool->job;
+        if (job) atomic_fetch_add(&pool->inside, 1);
         pthread_mutex_unlock(&pool->mutex);
         if (stop) return 0;
+        if (!job) continue;
         work(job, start.index);
-        atomic_fetch_sub(&pool->left, 1);
+        pthread_mutex_lock(&pool->mutex);
+        atomic_fetch_sub(&pool->inside, 1);
+        pthread_cond_broadcast(&pool->progress);
+        pthread_mutex_unlock(&pool->mutex);
     }
+}
+
+/* Has the pool's helpers join the caller in a job, and returns when it is done and they have left it. */
+static void share(Pool *pool, Job *job)
+{
+    pthread_mutex_lock(&pool->mutex);
+    pool->job = job;
+    atomic_fetch_add(&pool->posted, 1);
+    pthread_cond_broadcast(&pool->wake);
+    pthread_mutex_unlock(&pool->mutex);
+    work(job, 0);
+    pthread_mutex_lock(&pool->mutex);
+    pool->job = 0; /* who comes now comes too late */
+    pthread_mutex_unlock(&pool->mutex);
+    for (int spins = 0; spins < SPINS && atomic_load_explicit(&pool->inside, memory_order_acquire); spins++) relax();
+    pthread_mutex_lock(&pool->mutex);
+    while (atomic_load(&pool->inside)) pthread_cond_wait(&pool->progress, &pool->mutex);
+    pthread_mutex_unlock(&pool->mutex);
 }
 
 Pool *sparse_pool_new(int32_t threads)
@@ -201,6 +240,7 @@ Pool *sparse_pool_new(int32_t threads)
     pthread_mutex_init(&pool->busy, 0);
     pthread_mutex_init(&pool->mutex, 0);
     pthread_cond_init(&pool->wake, 0);
+    pthread_cond_init(&pool->progress, 0);
     pool->owner = getpid();
     pool->workers = calloc((size_t)threads, sizeof *pool->workers);
     pool->threads = 1;
@@ -226,6 +266,7 @@ void sparse_pool_free(Pool *pool)
     pthread_mutex_unlock(&pool->mutex);
     for (int32_t i = 1; i < pool->threads; i++) pthread_join(pool->workers[i], 0);
     pthread_cond_destroy(&pool->wake);
+    pthread_cond_destroy(&pool->progress);
     pthread_mutex_destroy(&pool->mutex);
     pthread_mutex_destroy(&pool->busy);
     free(pool->workers);
@@ -240,29 +281,19 @@ void sparse_pool_free(Pool *pool)
 void sparse_run(const Network *network, Pool *pool, const uint8_t *images, int64_t count, float *logits,
                 float *arena_image, float *arena_batch, float *scratch, int32_t threads)
 {
-    Job job = {network, images, logits, arena_image, arena_batch, scratch, count, 1, 0, 0, 0};
-    atomic_llong *next = 0;
-    if (pool && pool->threads > 1 && pool->owner == getpid() && threads >= pool->threads) {
-        next = calloc((size_t)(network->count * pool->threads), sizeof *next);
-        if (next && pthread_mutex_trylock(&pool->busy) == 0) {
+    Job job = {.network = network, .images = images, .logits = logits, .arena_image = arena_image,
+               .arena_batch = arena_batch, .scratch = scratch, .count = count, .threads = 1};
+    if (pool && pool->threads > 1 && pool->owner == getpid() && threads >= pool->threads
+        && pthread_mutex_trylock(&pool->busy) == 0) {
+        job.parts = calloc((size_t)(network->count * pool->threads), sizeof *job.parts);
+        if (job.parts) {
+            job.pool = pool;
             job.threads = pool->threads;
-            job.next = next;
+            share(pool, &job);
         }
+        pthread_mutex_unlock(&pool->busy);
+        free(job.parts);
+        if (job.pool) return;
     }
-    if (job.threads == 1) {
-        free(next);
-        work(&job, 0);
-        return;
-    }
-    pthread_mutex_lock(&pool->mutex);
-    pool->job = &job;
-    atomic_store(&pool->left, pool->threads - 1);
-    atomic_fetch_add(&pool->posted, 1);
-    pthread_cond_broadcast(&pool->wake);
-    pthread_mutex_unlock(&pool->mutex);
     work(&job, 0);
-    for (int spins = 0; atomic_load_explicit(&pool->left, memory_order_acquire); spins++)
-        if (spins < SPINS) relax(); else sched_yield();
-    pthread_mutex_unlock(&pool->busy);
-    free(next);
 }
