@@ -52,6 +52,7 @@ class Race:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.clock, self.runners, self.loaded = Clock(), dict[EngineKind, Timed](), list[EngineKind]()
+        self.broken: set[EngineKind] = set()
         monkeypatch.setattr(engines, "load_named", self.load)
         monkeypatch.setattr(choice, "_chosen", {})
 
@@ -61,6 +62,8 @@ class Race:
 
     def load(self, card: Card, kind: EngineKind, *, image_size: int, threads: int) -> Timed:
         self.loaded.append(kind)
+        if kind in self.broken:
+            raise RuntimeError(f"{kind} is broken")
         return self.runners[kind]
 
     def winner(self, card: Card = CARD, *, image_size: int = 32, threads: int = 1) -> EngineKind:
@@ -87,6 +90,17 @@ def test_within_noise_the_preferred_engine_stays(
     for kind, ms in zip(MEASURED, times, strict=True):
         race.enter(kind, ms)
     assert race.winner() is expected
+
+
+def test_an_engine_that_cannot_load_the_card_is_left_out(race: Race, caplog: pytest.LogCaptureFixture) -> None:
+    for kind in MEASURED:
+        race.enter(kind, 1 if kind is SPARSE else 2)
+    race.broken = {SPARSE}
+    assert race.winner() is ONNX
+    assert "sparse engine cannot load it" in caplog.text
+    race.broken = set(MEASURED)
+    with pytest.raises(RuntimeError, match="is broken"):
+        race.winner(threads=2)
 
 
 def test_single_images_and_batches_count_alike(race: Race) -> None:

@@ -11,7 +11,7 @@ from sparse_cards import Net, images
 
 from cards_deck.card import Card
 from cards_deck.errors import InputError
-from cards_deck.inference.engines import EngineKind, available, load
+from cards_deck.inference.engines import EngineKind, available, load, sparse_plan
 from cards_deck.inference.fake_deck import fake_card
 from cards_deck.shapes import activation_shapes
 
@@ -111,3 +111,9 @@ def test_a_level_that_the_machine_lacks_is_not_an_error(monkeypatch: pytest.Monk
     expected = load(fake_card("card"), EngineKind.SPARSE, image_size=32)(images(2, 32))
     monkeypatch.setenv("CARDS_DECK_SIMD", "sse9")
     np.testing.assert_array_equal(load(fake_card("card"), EngineKind.SPARSE, image_size=32)(images(2, 32)), expected)
+
+
+def test_a_card_that_would_need_too_much_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sparse_plan, "MOST_FLOATS", 1000)
+    with pytest.raises(InputError, match="may take 4,000 bytes an image"):
+        load(fake_card("large"), EngineKind.SPARSE, image_size=32)

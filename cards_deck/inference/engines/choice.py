@@ -63,7 +63,7 @@ def choose(
     """The fastest of `candidates`, which come in order of preference and can run the card."""
     key = card.id, image_size, threads, tuple(candidates)
     names = [_chosen[key]] if key in _chosen else list(candidates)
-    runners = {kind: engines.load_named(card, kind, image_size=image_size, threads=threads) for kind in names}
+    runners = _loaded(card, names, image_size, threads)
     if len(runners) == 1:
         kind, runner = next(iter(runners.items()))
         return Choice(kind, runner, {})
@@ -74,6 +74,21 @@ def choose(
     _chosen[key] = best
     logger.info("card %s runs on the %s engine: %s", card.name, best, _told(seconds))
     return Choice(best, runners[best], seconds)
+
+
+def _loaded(card: Card, names: Sequence[EngineKind], image_size: int, threads: int) -> dict[EngineKind, Runner]:
+    """Those that can load the card; the error of the last where none can."""
+    runners: dict[EngineKind, Runner] = {}
+    failed: Exception | None = None
+    for kind in names:
+        try:
+            runners[kind] = engines.load_named(card, kind, image_size=image_size, threads=threads)
+        except Exception as error:  # an engine may raise what it likes, and another may still run the card
+            failed = error
+            logger.warning("card %s: the %s engine cannot load it and is not used: %s", card.name, kind, error)
+    if failed is not None and not runners:
+        raise failed
+    return runners
 
 
 def _agreeing(card: Card, runners: Mapping[EngineKind, Runner], images: Images) -> dict[EngineKind, Runner]:

@@ -21,6 +21,7 @@ from cards_deck.spectrum import Floats
 
 REGISTERS = 8  # vectors summed at a time
 WHOLE_LINES = (1, 2, 4, 8)  # vectors in a line, for the kernels of rows.h
+MOST_FLOATS = 1 << 27  # of activations per image: far above any real network, and a bound for a hostile file
 SMALL = 96 << 10  # bytes of activations below which weights are what fills the cache
 
 
@@ -75,6 +76,8 @@ class Planner:
             if draft.finish is not None:
                 draft.finish()
         per_image = self._per_image()
+        if (needed := sum(placed.floats for placed in self._placed())) > MOST_FLOATS:
+            raise InputError(f"a card's activations may take {4 * MOST_FLOATS:,} bytes an image, not {4 * needed:,}")
         sizes = assign(self._placed(), per_image)
         for draft in self.drafts:
             for name, used in (("in_", draft.input), ("other", draft.other), ("out", draft.output)):
