@@ -12,6 +12,7 @@ import pytest
 
 from cards_deck.deck import Deck, read_deck, size_on_disk
 from cards_deck.inference.engines import EngineKind
+from cards_deck.inference.engines.choice import TOLERANCE_8_BITS
 from cards_deck.inference.fake_deck import fake_images
 from cards_deck.inference.predictor import Predictor
 
@@ -69,11 +70,13 @@ def test_both_engines_give_the_same_answers(deck: Deck) -> None:
     images = np.concatenate([fake_images(6, deck.image_size), noise])
     onnx, torch = (Predictor(deck, engine=kind) for kind in (EngineKind.ONNX, EngineKind.TORCH))
     one, other = onnx.predict(images), torch.predict(images)
-    np.testing.assert_allclose(one.probabilities, other.probabilities, rtol=0, atol=1e-4)
     np.testing.assert_array_equal(one.weights, other.weights)
+    integers = any(card.ranges for card in deck.cards)  # ONNX Runtime rounds their activations to 8 bits, torch does not
+    np.testing.assert_allclose(one.probabilities, other.probabilities, rtol=0, atol=0.1 if integers else 1e-4)
     for place in range(len(deck.cards)):
         logits = onnx.card_logits(images, place), torch.card_logits(images, place)
-        np.testing.assert_allclose(logits[0], logits[1], rtol=1e-4, atol=1e-4)
+        allowed = TOLERANCE_8_BITS * np.ptp(logits[1]) if integers else 1e-4
+        np.testing.assert_allclose(logits[0], logits[1], rtol=1e-4, atol=allowed)
 
 
 def test_the_starter_deck_has_two_cards_of_each_augmentation() -> None:
