@@ -12,7 +12,6 @@ import pytest
 
 from cards_deck.deck import Deck, read_deck, size_on_disk
 from cards_deck.inference.engines import EngineKind
-from cards_deck.inference.engines.choice import TOLERANCE_8_BITS
 from cards_deck.inference.fake_deck import fake_images
 from cards_deck.inference.predictor import Predictor
 
@@ -71,12 +70,16 @@ def test_both_engines_give_the_same_answers(deck: Deck) -> None:
     onnx, torch = (Predictor(deck, engine=kind) for kind in (EngineKind.ONNX, EngineKind.TORCH))
     one, other = onnx.predict(images), torch.predict(images)
     np.testing.assert_array_equal(one.weights, other.weights)
-    integers = any(card.ranges for card in deck.cards)  # ONNX Runtime rounds their activations to 8 bits, torch does not
-    np.testing.assert_allclose(one.probabilities, other.probabilities, rtol=0, atol=0.1 if integers else 1e-4)
+    if any(card.ranges for card in deck.cards):  # ONNX Runtime rounds their activations to 8 bits, torch does not
+        most, mean = 0.2, 0.02
+    else:
+        most, mean = 1e-4, 1e-5
+    np.testing.assert_allclose(one.probabilities, other.probabilities, rtol=0, atol=most)
     for place in range(len(deck.cards)):
-        logits = onnx.card_logits(images, place), torch.card_logits(images, place)
-        allowed = TOLERANCE_8_BITS * np.ptp(logits[1]) if integers else 1e-4
-        np.testing.assert_allclose(logits[0], logits[1], rtol=1e-4, atol=allowed)
+        logits, expected = onnx.card_logits(images, place), torch.card_logits(images, place)
+        error = np.abs(logits - expected) / np.ptp(expected)
+        assert error.max() < most
+        assert error.mean() < mean
 
 
 def test_the_starter_deck_has_two_cards_of_each_augmentation() -> None:
