@@ -10,8 +10,7 @@ and `mistake_confidence` [e] (tempered), most confident first; `classes` and `au
 
 from __future__ import annotations
 
-import os
-import tempfile
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 
 from cards_deck.data import Dataset
 from cards_deck.deck import Deck
+from cards_deck.files import write_bytes
 from eval.cells import Cells, Images, balanced_subset
 from eval.results import Measured
 from eval.summary import CellSummary
@@ -50,14 +50,10 @@ def samples(deck: Deck, test: Dataset, cells: Cells, names: Sequence[tuple[str, 
 
 def write_samples(arrays: Arrays, path: Path) -> Path:
     """Write the .npz under its final name only when it is complete."""
+    stream = io.BytesIO()
+    np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-", suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
-        Path(name).replace(path)
-    finally:
-        Path(name).unlink(missing_ok=True)
+    write_bytes(path, stream.getvalue())
     return path
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cards_deck.errors import DataError
+from cards_deck.files import write_bytes
 from eval.numbers import percent, points, verdict
 
 Json = dict[str, Any]
@@ -106,15 +105,7 @@ def write_json(result: Json, path: Path) -> Path:
 def write_text(path: Path, text: str) -> Path:
     """Write `text` under its final name only when it is complete; folders are made."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-", suffix=".part")
-    part = Path(name)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
-        part.chmod(0o644)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    write_bytes(path, text.encode())
     return path
 
 
