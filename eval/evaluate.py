@@ -9,10 +9,9 @@ from typing import Any
 from cards_deck.deck import Deck, size_on_disk
 from eval.context import Context, Settings
 from eval.provenance import provenance
+from eval.report.files import SCHEMA_VERSION
 
-__all__ = ["SCHEMA_VERSION", "Settings", "evaluate"]
-
-SCHEMA_VERSION = 2
+__all__ = ["Settings", "evaluate"]
 
 
 def evaluate(deck: Deck, settings: Settings, *, command: list[str] | None = None) -> dict[str, Any]:
@@ -21,11 +20,12 @@ def evaluate(deck: Deck, settings: Settings, *, command: list[str] | None = None
     context = Context(deck, settings)
     measured = settings.suite.measure(context)
     made = provenance(command) | {"seconds": round(time.monotonic() - start, 1)}
-    return _identity(deck, settings) | {"engine": _engine(context)} | measured | {"provenance": made}
+    return _identity(context) | measured | {"provenance": made}
 
 
-def _identity(deck: Deck, settings: Settings) -> dict[str, Any]:
-    """Which deck was measured how."""
+def _identity(context: Context) -> dict[str, Any]:
+    """Which deck was measured how; `engine` is what ran the cards."""
+    deck, settings = context.deck, context.settings
     return {
         "schema_version": SCHEMA_VERSION,
         "deck": deck.name,
@@ -35,12 +35,7 @@ def _identity(deck: Deck, settings: Settings) -> dict[str, Any]:
         "kind": settings.suite.kind,
         "title": settings.suite.title,
         "seed": settings.seed,
-        "engine": None,
+        "engine": ", ".join(dict.fromkeys(map(str, context.predictor.engines))),
         "gate": dataclasses.asdict(deck.gate),
         "bootstrap": {"resamples": settings.resamples, "level": 0.95, "unit": "image", "seed": settings.seed},
     }
-
-
-def _engine(context: Context) -> str:
-    """What ran the cards."""
-    return ", ".join(dict.fromkeys(map(str, context.predictor.engines)))
