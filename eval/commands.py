@@ -12,9 +12,8 @@ from cards_deck import data
 from cards_deck.deck import read_deck
 from cards_deck.errors import DataError, InputError, MissingExtraError
 from eval.cells import balanced_subset, ranks_by_pixels
-from eval.context import Settings
 from eval.evaluate import evaluate
-from eval.options import add_data_options, compressed_parser, measure_parser, settings_for, with_gate
+from eval.options import add_data_options, compressed_parser, measure_parser, run_settings, settings_for, with_gate
 from eval.progress import Progress
 from eval.suites import SUITES, Suite, suite_named
 
@@ -110,20 +109,8 @@ def compressed(arguments: Sequence[str]) -> int:
     benchmark, deck = SUITES[options.suite], read_deck(options.deck)
     assert isinstance(benchmark, CorruptionSuite)
     suite = Compressed(benchmark, tuple(map(read_deck, options.other)))
-    settings = Settings(
-        suite=suite,
-        root=options.data,
-        name=options.name or suite.data,
-        subset=options.subset,
-        seed=options.seed,
-        validation=options.validation,
-        resamples=options.resamples,
-        cache=options.cache,
-        threads=options.threads,
-        engine=options.engine,
-        timing=options.timing,
-    )
-    result = evaluate(deck, settings, command=["python", "-m", "eval", "compressed", *arguments])
+    command = ["python", "-m", "eval", "compressed", *arguments]
+    result = evaluate(deck, run_settings(options, suite), command=command)
     folder = options.out / deck.name
     written = [report.write_json(result, folder / f"{suite.name}.json")]
     print(report.summary_line(result))

@@ -129,6 +129,16 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
 
 def settings_for(options: argparse.Namespace, suite: Suite, folder: Path) -> Settings:
     """The settings that the parsed options of `measure_parser` mean for one suite, whose JSON goes to `folder`."""
+    return dataclasses.replace(
+        run_settings(options, suite),
+        timing=_overrides(options) == {} if options.timing is None else options.timing,
+        samples=folder / "samples" / f"{suite.name}.npz" if options.samples else None,
+        ood=tuple(options.ood),
+    )
+
+
+def run_settings(options: argparse.Namespace, suite: Suite) -> Settings:
+    """The settings that options common to `measure_parser` and `compressed_parser` mean for one suite."""
     return Settings(
         suite=suite,
         root=options.data,
@@ -140,9 +150,7 @@ def settings_for(options: argparse.Namespace, suite: Suite, folder: Path) -> Set
         cache=options.cache,
         threads=options.threads,
         engine=options.engine,
-        timing=_overrides(options) == {} if options.timing is None else options.timing,
-        samples=folder / "samples" / f"{suite.name}.npz" if options.samples else None,
-        ood=tuple(options.ood),
+        timing=bool(options.timing),
     )
 
 
