@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
 
 from eval.report.canvas import COLOURS
 
+Dot = tuple[float, float, str, str, bool]  # x, y, text, colour, bold
+Place = tuple[int, int, str, str]
+
 # (horizontal, vertical) shift in pixels from the dot, and how the text is anchored there
-PLACES = (
+PLACES: tuple[Place, ...] = (
     (9, 0, "left", "center"),
     (-9, 0, "right", "center"),
     (0, 9, "center", "bottom"),
@@ -29,7 +34,7 @@ PLACES = (
 
 def place_labels(
     axes: Axes,
-    dots: Sequence[tuple[float, float, str, str, bool]],
+    dots: Sequence[Dot],
     lines: Sequence[tuple[float, float, float, float]] = (),
     size: float = 11.5,
 ) -> None:
@@ -43,39 +48,27 @@ def place_labels(
     taken = [Bbox.from_bounds(x - 5, y - 5, 10, 10) for x, y in at]
     ends = [axes.transData.transform([line[:2], line[2:]]) for line in lines]
     taken += [Bbox([low - 4, high + 4]) for low, high in ends]
-    for place, (x, y, text, colour, bold) in enumerate(dots):
-        best: tuple[float, Bbox, tuple[int, int, str, str]] | None = None
-        for rank, (right, up, across, along) in enumerate(PLACES):
-            label = axes.annotate(
-                text,
-                (x, y),
-                (right, up),
-                textcoords="offset pixels",
-                ha=across,
-                va=along,
-                size=size,
-                weight="bold" if bold else "normal",
-            )
+    for place, dot in enumerate(dots):
+        best: tuple[float, Bbox, Place] | None = None
+        for rank, tried in enumerate(PLACES):
+            label = _write(axes, dot, tried, size)
             box = label.get_window_extent(renderer)
             label.remove()
             others = [other for index, other in enumerate(taken) if index != place]
             cost = sum(_overlap(box, other) for other in others) + 4 * _outside(box, frame) + 3 * rank
             if best is None or cost < best[0]:
-                best = cost, box, (right, up, across, along)
+                best = cost, box, tried
         assert best is not None
         taken.append(best[1])
-        right, up, across, along = best[2]
-        axes.annotate(
-            text,
-            (x, y),
-            (right, up),
-            textcoords="offset pixels",
-            ha=across,
-            va=along,
-            size=size,
-            color=COLOURS[colour],
-            weight="bold" if bold else "normal",
-        )
+        _write(axes, dot, best[2], size)
+
+
+def _write(axes: Axes, dot: Dot, place: Place, size: float) -> Annotation:
+    """The label of `dot` at one of `PLACES`."""
+    x, y, text, colour, bold = dot
+    right, up, across, along = place
+    look: Any = {"ha": across, "va": along, "size": size, "weight": "bold" if bold else "normal"}
+    return axes.annotate(text, (x, y), (right, up), textcoords="offset pixels", color=COLOURS[colour], **look)
 
 
 def _overlap(a: Bbox, b: Bbox) -> float:
