@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import PIL
@@ -21,11 +21,16 @@ from cards_deck import corruptions
 from cards_deck.corruptions import REGISTRY, SEVERITIES
 from cards_deck.data import Dataset
 from cards_deck.errors import DataError, InputError
+from eval.arrays import read_array
 
 Images = NDArray[np.uint8]
 Labels = NDArray[np.int64]
 
 REMEDY = "download it again, or write the folder again"
+MISSING = (
+    "the folder must hold labels.npy and one file per corruption; add it, or move the folder away and the images are "
+    "made here"
+)
 
 
 class Cells(Protocol):
@@ -192,7 +197,7 @@ class StoredCells:
 
     def images(self, corruption: str, severity: int) -> Images:
         """uint8 [n, h, w, 3]: the chosen images, read from the file's block of that severity."""
-        stored = np.load(self.folder / f"{corruption}.npy", mmap_mode="r", allow_pickle=False)
+        stored = _load(self.folder / f"{corruption}.npy")
         return np.ascontiguousarray(stored[(severity - 1) * (len(stored) // len(SEVERITIES)) + self.indices])
 
     def part(self, rows: NDArray[np.integer]) -> StoredCells:
@@ -205,19 +210,8 @@ class StoredCells:
         return f"stored-{pixels}/{corruption}-{severity}"
 
 
-def _load(path: Path) -> NDArray[np.generic]:
-    if not path.is_file():
-        raise DataError(
-            f"{path} is missing: the folder must hold labels.npy and one file per corruption; add it, or move the "
-            "folder away and the images are made here"
-        )
-    try:
-        array: NDArray[np.generic] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror or error}): {REMEDY}") from error
-    except (ValueError, EOFError):  # numpy's own words would advise to unpickle the file
-        raise DataError(f"{path} cannot be read: it is cut off or no .npy array; {REMEDY}") from None
-    return array
+def _load(path: Path) -> NDArray[Any]:
+    return read_array(path, missing=MISSING, broken=REMEDY, mapped=True)
 
 
 def _stored_labels(path: Path, classes: int) -> Labels:

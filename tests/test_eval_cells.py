@@ -154,7 +154,7 @@ def _break_labels(folder: Path, labels: np.ndarray[tuple[int, ...], np.dtype[np.
             r"3\], got uint8 \[60, 16",
         ),
         (lambda d: (d / "fog.npy").write_bytes(b"\x93NUMPY"), "fog.npy cannot be read"),
-        (lambda d: (d / "fog.npy").write_bytes(b"<html>"), "no .npy array; download it again"),
+        (lambda d: (d / "fog.npy").write_bytes(b"<html>"), "no array of numbers; download it again"),
         (lambda d: (d / "fog.npy").write_bytes((d / "fog.npy").read_bytes()[:-1]), "is cut off"),
         (lambda d: _break_labels(d, np.full(60, 3)), "labels 0 to 2, got 3 to 3"),
         (lambda d: _break_labels(d, np.arange(61)), "must hold integer labels"),

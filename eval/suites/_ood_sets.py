@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -15,12 +15,14 @@ from cards_deck.data.folder import SUFFIXES
 from cards_deck.errors import DataError, InputError
 from cards_deck.preprocess import read_square, resize_square
 from cards_deck.spectrum import Images
+from eval.arrays import read_array
 from eval.cells import balanced_subset, ranks_by_index, ranks_by_pixels
 
 Group = Literal["near", "far", "noise", "own"]
 
 GENERATED = 2000  # images of each kind of generated noise, unless fewer are asked for
 CIFAR = ("cifar10", "cifar100")
+KINDS = "name a folder of images, a .npy array or a .npz file with 'images'"
 # Name here, name of the data set under the root. The other CIFAR set is near to either; all is far from other data.
 PUBLIC = (("cifar100", "cifar100"), ("cifar10", "cifar10"), ("textures", "dtd10"), ("digits", "mnist"))
 
@@ -118,13 +120,7 @@ def _image(path: Path, size: int) -> Images:
 
 
 def _array(path: Path) -> Images:
-    try:
-        loaded: Any = np.load(path, allow_pickle=False)
-        array = loaded["images"] if isinstance(loaded, np.lib.npyio.NpzFile) else loaded
-    except (OSError, ValueError, EOFError, KeyError) as error:
-        raise DataError(
-            f"{path}: it must be a folder of images, a .npy array, or a .npz file with 'images' ({error})"
-        ) from error
+    array = read_array(path, missing=KINDS, broken=KINDS, member="images")
     if array.dtype != np.uint8 or array.ndim != 4 or array.shape[3] != 3 or not array.size:
         raise DataError(f"{path}: images must be uint8 [n >= 1, h, w, 3], not {array.dtype} {list(array.shape)}")
     return np.asarray(array)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from cards_deck.corruptions import sequences
 from cards_deck.data import Dataset
 from cards_deck.errors import DataError
+from eval.arrays import read_array
 from eval.cells import Images, Labels
 
 Rows = NDArray[np.intp]
@@ -124,17 +125,16 @@ class StoredSequences:
         return f"official-{pixels}/{name}-sequence"
 
     def _file(self, name: str) -> NDArray[np.uint8]:
-        stored: NDArray[np.uint8] = np.load(self.folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
-        return stored
+        return _load(self.folder / f"{name}.npy")
+
+
+def _load(path: Path) -> NDArray[np.uint8]:
+    missing = "the folder must hold one file per perturbation; add it, or move the folder away"
+    return read_array(path, missing=missing, broken="download it again", mapped=True)
 
 
 def _stored(path: Path, frames: int, size: int) -> NDArray[np.uint8]:
-    if not path.is_file():
-        raise DataError(f"{path} is missing: the folder must hold one file per perturbation")
-    try:
-        array: NDArray[np.uint8] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path} cannot be read as a .npy array ({error}): download it again") from error
+    array = _load(path)
     if array.dtype != np.uint8 or array.shape[1:] != (frames, size, size, 3) or len(array) == 0:
         raise DataError(f"{path} must be uint8 [n, {frames}, {size}, {size}, 3], got {array.dtype} {list(array.shape)}")
     return array

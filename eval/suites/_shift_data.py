@@ -7,15 +7,14 @@ import unicodedata
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cards_deck.data.folder import SUFFIXES
 from cards_deck.errors import DataError, InputError
 from cards_deck.preprocess import read_square
 from cards_deck.spectrum import Images
+from eval.arrays import read_array
 from eval.cells import Labels, balanced_subset, ranks_by_index, ranks_by_pixels
 
 VERSION = "cifar10.1_v6"
@@ -40,7 +39,9 @@ class Shifted:
 
 def cifar101(root: Path, size: int, *, subset: int | None, seed: int) -> Shifted:
     """CIFAR-10.1 v6 (Recht et al., ICML 2019) in its public layout; DataError naming the file and where to get it."""
-    images, labels = (_load(root / f"{VERSION}_{part}.npy") for part in ("data", "labels"))
+    images, labels = (
+        read_array(root / f"{VERSION}_{part}.npy", missing=WHERE, broken=WHERE) for part in ("data", "labels")
+    )
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (size, size, 3) or not len(images):
         raise DataError(
             f"{root / VERSION}_data.npy: images must be uint8 [n, {size}, {size}, 3], the deck's size, not "
@@ -56,17 +57,6 @@ def cifar101(root: Path, size: int, *, subset: int | None, seed: int) -> Shifted
     known = labels.astype(np.int64)
     chosen = balanced_subset(known, ranks_by_pixels(images, seed), subset)
     return Shifted(images[chosen], known[chosen])
-
-
-def _load(path: Path) -> NDArray[Any]:
-    try:
-        array: NDArray[Any] = np.load(path, allow_pickle=False)
-    except FileNotFoundError:
-        raise DataError(f"{path}: there is no such file; {WHERE}") from None
-    except (OSError, ValueError, EOFError) as error:
-        reason = f" ({error.strerror})" if isinstance(error, OSError) and error.strerror else ""
-        raise DataError(f"{path}: it is not a whole .npy array{reason}; {WHERE}") from error
-    return array
 
 
 def user_folder(root: Path, classes: tuple[str, ...], size: int, *, subset: int | None, seed: int) -> Shifted:
