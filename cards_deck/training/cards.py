@@ -13,6 +13,7 @@ from torch import nn
 from cards_deck.card import Card, CardRecord, as_stored
 from cards_deck.data import Dataset
 from cards_deck.errors import InputError
+from cards_deck.registry import describe
 from cards_deck.training.export import export_graph
 from cards_deck.training.recipe import Recipe
 from cards_deck.training.tickets import Ticket
@@ -36,22 +37,22 @@ def make_card(
     Args:
         name: of the card in its deck.
         recipe: what it was trained by.
-        network: the recipe's module; only its structure is read.
-        ticket: masks and weights.
+        network: the recipe's module; only its structure is read, and only where the ticket has no network of its own.
+        ticket: masks and weights; its quantizer is the card's.
         data: the training images, recorded by name, size and checksum.
-        bits: width of a stored value, 16 or 32.
+        bits: width of a stored value, 16 or 32; a quantized ticket's weights have those of its quantizer.
         method: recorded instead of the recipe's, for cards that another step than `find` made.
         parents: ids of the cards it came from.
     """
-    graph = export_graph(network)
+    graph = export_graph(network if ticket.network is None else ticket.network)
     described = recipe.describe()
     record = CardRecord(
         network=described["network"],
-        method=method or described["method"],
-        quantizer=FULL_PRECISION,
+        method=(method or described["method"]) | _details(ticket),
+        quantizer=FULL_PRECISION if ticket.quantizer is None else describe(ticket.quantizer),
         augmentation=described["augmentation"],
         density=_density(graph.weight_names, ticket),
-        bits=bits,
+        bits=ticket.quantizer.bits if ticket.quantizer is not None and ticket.scales else bits,
         data={"name": data.name, "split": data.split, "n": len(data), "sha256": data.sha256},
         schedule=described["schedule"],
         seed=recipe.seed,
@@ -59,12 +60,19 @@ def make_card(
     )
     tensors = {tensor: _array(ticket.state[tensor]) for tensor in graph.parameter_names}
     masks = {tensor: mask.numpy().astype(np.bool_) for tensor, mask in ticket.masks.items() if not bool(mask.all())}
-    return as_stored(Card(name, record, graph, tensors, masks))
+    scales = {tensor: _array(scale) for tensor, scale in ticket.scales.items()}
+    return as_stored(Card(name, record, graph, tensors, masks, scales))
+
+
+def _details(ticket: Ticket) -> dict[str, int]:
+    """What a record says of a ticket beside its method's fields: its number in its run, the weights it was cut from."""
+    details = {"ticket": ticket.number, "weights": ticket.weights}
+    return {name: value for name, value in details.items() if value is not None}
 
 
 def _density(weights: Sequence[str], ticket: Ticket) -> float:
     kept = sum(int(ticket.masks[w].sum()) if w in ticket.masks else ticket.state[w].numel() for w in weights)
-    return kept / sum(ticket.state[w].numel() for w in weights)
+    return kept / (ticket.weights or sum(ticket.state[w].numel() for w in weights))
 
 
 def _array(tensor: torch.Tensor) -> NDArray[np.float32]:
