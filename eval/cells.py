@@ -1,16 +1,14 @@
-"""The images of every cell (corruption x severity): read from official files where they lie, made here where not."""
+"""The images of every cell (corruption x severity), made here; `stored_cells` reads those that lie on the disk."""
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import hashlib
 import inspect
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 import PIL
@@ -18,19 +16,12 @@ import scipy
 from numpy.typing import NDArray
 
 from cards_deck import corruptions
-from cards_deck.corruptions import REGISTRY, SEVERITIES
+from cards_deck.corruptions import REGISTRY
 from cards_deck.data import Dataset
-from cards_deck.errors import DataError, InputError
-from eval.arrays import read_array
+from cards_deck.errors import InputError
 
 Images = NDArray[np.uint8]
 Labels = NDArray[np.int64]
-
-REMEDY = "download it again, or write the folder again"
-MISSING = (
-    "the folder must hold labels.npy and one file per corruption; add it, or move the folder away and the images are "
-    "made here"
-)
 
 
 class Cells(Protocol):
@@ -158,79 +149,3 @@ class RegeneratedCells:
         """Of the clean pixels, the corruption's code, the seed and the cell; makes no image."""
         made = f"{corruption}-{severity}-seed{self.seed}-{generator_fingerprint(corruption)}"
         return f"{self.clean.sha256[:16]}/{made}"
-
-
-@dataclass(frozen=True)
-class StoredCells:
-    """Cells of the public layout: `<corruption>.npy` uint8 [5 * n, h, w, 3] in severity order, and `labels.npy`.
-
-    `source` is "official" unless the folder says by its manifest.json that its files were made by this project; then
-    it is "regenerated", with the manifest's seed and frost.
-    """
-
-    folder: Path
-    indices: NDArray[np.intp]
-    labels: Labels
-    source: str = "official"
-    seed: int = 0
-    frost: str = "official"
-
-    @classmethod
-    def open(cls, folder: Path, names: Sequence[str], clean: Dataset, *, subset: int | None, seed: int) -> StoredCells:
-        """Check that every file is there and well formed; DataError names the file and what must hold.
-
-        The subset is that of `RegeneratedCells` where `clean` are the images that were corrupted (the same labels in
-        the same order), else it is drawn by place.
-        """
-        labels = _stored_labels(folder / "labels.npy", len(clean.classes))
-        for corruption in names:
-            _check_stored_images(folder / f"{corruption}.npy", len(labels), clean.image_size)
-        same = np.array_equal(labels, clean.labels)
-        ranks = ranks_by_pixels(clean.images, seed) if same else ranks_by_index(len(labels), seed)
-        indices = balanced_subset(labels, ranks, subset)
-        from eval.layout.manifest import read_manifest  # which itself names cells
-
-        manifest = read_manifest(folder)
-        if manifest is None:
-            return cls(folder, indices, labels[indices])
-        return cls(folder, indices, labels[indices], "regenerated", int(manifest["seed"]), str(manifest["frost"]))
-
-    def images(self, corruption: str, severity: int) -> Images:
-        """uint8 [n, h, w, 3]: the chosen images, read from the file's block of that severity."""
-        stored = _load(self.folder / f"{corruption}.npy")
-        return np.ascontiguousarray(stored[(severity - 1) * (len(stored) // len(SEVERITIES)) + self.indices])
-
-    def part(self, rows: NDArray[np.integer]) -> StoredCells:
-        """The same cells of the images `rows` only."""
-        return dataclasses.replace(self, indices=self.indices[rows], labels=self.labels[rows])
-
-    def key(self, corruption: str, severity: int) -> str:
-        """Of the stored pixels themselves (read at every call), and the cell."""
-        pixels = hashlib.sha256(self.images(corruption, severity).data).hexdigest()[:16]
-        return f"stored-{pixels}/{corruption}-{severity}"
-
-
-def _load(path: Path) -> NDArray[Any]:
-    return read_array(path, missing=MISSING, broken=REMEDY, mapped=True)
-
-
-def _stored_labels(path: Path, classes: int) -> Labels:
-    labels = _load(path)
-    if labels.ndim != 1 or labels.dtype.kind not in "iu" or len(labels) == 0 or len(labels) % len(SEVERITIES):
-        raise DataError(f"{path} must hold integer labels [5 * n], got {labels.dtype} {list(labels.shape)}; {REMEDY}")
-    blocks = np.asarray(labels, dtype=np.int64).reshape(len(SEVERITIES), -1)
-    if not (blocks == blocks[0]).all():
-        raise DataError(f"{path} must repeat the same labels for each of the five severities; {REMEDY}")
-    if blocks.min() < 0 or blocks.max() >= classes:
-        found = f"{blocks.min()} to {blocks.max()}"
-        raise DataError(f"{path} must hold labels 0 to {classes - 1}, got {found}; {REMEDY}")
-    return np.asarray(blocks[0])
-
-
-def _check_stored_images(path: Path, n: int, size: int) -> None:
-    images, wanted = _load(path), (len(SEVERITIES) * n, size, size, 3)
-    if images.dtype != np.uint8 or images.shape != wanted:
-        raise DataError(
-            f"{path} must be uint8 {list(wanted)}, got {images.dtype} {list(images.shape)} (labels.npy says how many "
-            f"images, the deck which size); {REMEDY}"
-        )

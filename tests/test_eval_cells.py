@@ -15,13 +15,13 @@ from cards_deck.inference.fake_deck import fake_images
 from eval.cache import Cache
 from eval.cells import (
     RegeneratedCells,
-    StoredCells,
     balanced_subset,
     generator_fingerprint,
     imported,
     ranks_by_index,
     ranks_by_pixels,
 )
+from eval.stored_cells import StoredCells
 from eval.suites import SUITES, register, suite_named
 from eval.suites.corruptions import CorruptionSuite
 

@@ -22,8 +22,8 @@ from cards_deck.corruptions import SEVERITIES, corrupt
 from cards_deck.data import Dataset
 from cards_deck.errors import DataError, InputError
 from cards_deck.inference.fake_deck import fake_images
-from eval.cells import StoredCells
 from eval.layout import blocks, disk, manifest, read_manifest, write_layout
+from eval.stored_cells import StoredCells
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = ("fog", "contrast")
@@ -144,7 +144,7 @@ def test_a_file_of_another_content_is_made_again(fault: str, folder: Path, made:
 _FOREVER = """
 import sys, numpy as np
 from pathlib import Path
-from eval.cells import StoredCells
+from eval.stored_cells import StoredCells
 from eval.layout import blocks, write_layout
 if __name__ == "__main__":
     images = np.random.default_rng(0).integers(0, 256, (4000, 32, 32, 3), dtype=np.uint8)

@@ -12,11 +12,12 @@ from typing import ClassVar
 
 from cards_deck.corruptions import CBAR_CORRUPTIONS, CORRUPTIONS, NOISE, SEVERITIES
 from cards_deck.data import Dataset
-from eval.cells import Cells, RegeneratedCells, StoredCells, balanced_subset, ranks_by_pixels
+from eval.cells import Cells, RegeneratedCells, balanced_subset, ranks_by_pixels
 from eval.context import Context
 from eval.measure import cell_job, clean_job
 from eval.results import Measured, headline_results
 from eval.samples import samples, write_samples
+from eval.stored_cells import StoredCells
 from eval.studies import study_results
 from eval.suites._base import Json, register
 from eval.summary import summarise
