@@ -12,6 +12,8 @@ import torch
 from cards_deck.errors import InputError
 from cards_deck.training.loop import Run
 
+SUFFIX = ".checkpoint.pt"
+
 
 @dataclass(frozen=True)
 class Checkpoints:
@@ -44,16 +46,25 @@ class Checkpoints:
             return
         device = next(run.network.parameters()).device
         state = torch.load(self._path(stage), map_location=device, weights_only=True)
-        if state.pop("identity") != self._digest():
+        self._check(self._path(stage), state.pop("identity"))
+        run.load_state_dict(state)
+
+    def check(self) -> None:
+        """InputError if the folder holds a checkpoint of another run, whatever its stage is called."""
+        for path in sorted(self.folder.glob(f"*{SUFFIX}")) if self.folder is not None else ():
+            # Mapped, so that only the identity is read and not the weights.
+            self._check(path, torch.load(path, map_location="cpu", weights_only=True, mmap=True)["identity"])
+
+    def _check(self, path: Path, identity: object) -> None:
+        if identity != self._digest():
             raise InputError(
-                f"{self._path(stage)} is the checkpoint of another run (other settings, data or seed): "
+                f"{path} is the checkpoint of another run (other method, settings, data or seed): "
                 "choose another output folder, or delete this file to start again"
             )
-        run.load_state_dict(state)
 
     def _path(self, stage: str) -> Path:
         assert self.folder is not None
-        return self.folder / f"{stage}.checkpoint.pt"
+        return self.folder / f"{stage}{SUFFIX}"
 
     def _digest(self) -> str:
         return hashlib.sha256(self.identity.encode()).hexdigest()

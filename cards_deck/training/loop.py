@@ -22,7 +22,11 @@ from cards_deck.errors import InputError
 from cards_deck.training.augmentations import Augmentation
 from cards_deck.training.losses import training_loss
 from cards_deck.training.networks import memory_format
+from cards_deck.training.rewinding import RewindPoint
 from cards_deck.training.schedule import Schedule
+
+Rate = Callable[[float], float]  # share of the steps taken -> learning rate
+Loss = Callable[[Callable[[Tensor], Tensor], Tensor, Tensor, Augmentation, torch.Generator, float], Tensor]
 
 
 class StepHook(Protocol):
@@ -47,7 +51,11 @@ class StepHook(Protocol):
 
 @dataclass
 class Run:
-    """One training run: everything that changes while it goes on, and so everything a checkpoint holds."""
+    """One training run: everything that changes while it goes on, and so everything a checkpoint holds.
+
+    `rate` and `loss` stand in for the schedule's learning rate and for `training_loss`; `start_at` is where the run
+    begins if not at step 0. `generator` is that of the epoch under way.
+    """
 
     network: nn.Module
     schedule: Schedule
@@ -56,6 +64,10 @@ class Run:
     average: nn.Module | None = None
     epoch: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
+    rate: Rate | None = None
+    loss: Loss | None = None
+    start_at: RewindPoint | None = None
+    generator: torch.Generator | None = None
 
     @classmethod
     def start(cls, network: nn.Module, schedule: Schedule) -> Run:
@@ -124,28 +136,39 @@ def fit(
     """
     forward = compiled_forward(run.network, images.device)
     layout = memory_format(run.network)
-    batches = len(images) // run.schedule.batch_size
-    if not batches:
-        raise InputError(
-            f"an epoch needs at least one full batch of {run.schedule.batch_size} images, got {len(images)} images: "
-            "lower the schedule's `batch_size` (--schedule.batch_size)"
-        )
+    batches = epoch_steps(len(images), run.schedule)
     steps = batches * run.schedule.epochs
+    first = run.start_at.step if run.start_at is not None else 0
     while run.epoch < run.schedule.epochs:
-        generator = torch.Generator(images.device).manual_seed(seed * 100_003 + run.epoch)
+        run.generator = generator = torch.Generator(images.device).manual_seed(seed * 100_003 + run.epoch)
         size = run.schedule.size(run.epoch, images.shape[-1])
         run.network.train()
         total = torch.zeros((), device=images.device)
         for batch, rows in enumerate(epoch_rows(len(images), run.schedule.batch_size, generator)):
             step = run.epoch * batches + batch
+            if step < first:
+                continue
+            if run.start_at is not None and batch and step == first:
+                generator.set_state(run.start_at.stream)
             loss = _step(run, forward, images[rows], labels[rows], augmentation, generator, size, layout, step, steps)
             total += loss
             if on_step is not None and step % 20 == 0:
                 on_step(step, steps, float(loss))
         run.epoch += 1
-        run.history.append({"epoch": run.epoch, "loss": float(total) / batches, "size": size})
+        taken = min(batches, run.epoch * batches - first)
+        run.history.append({"epoch": run.epoch, "loss": float(total) / taken, "size": size})
         if on_epoch is not None:
             on_epoch(run)
+
+
+def epoch_steps(n: int, schedule: Schedule) -> int:
+    """Steps in an epoch of `n` images; InputError where they do not make one full batch."""
+    if n < schedule.batch_size:
+        raise InputError(
+            f"an epoch needs at least one full batch of {schedule.batch_size} images, got {n} images: "
+            "lower the schedule's `batch_size` (--schedule.batch_size)"
+        )
+    return n // schedule.batch_size
 
 
 def epoch_rows(n: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
@@ -167,10 +190,11 @@ def _step(
     step: int,
     steps: int,
 ) -> Tensor:
+    rate, objective = (run.rate or run.schedule.rate)(step / steps), run.loss or training_loss
     for group in run.optimizer.param_groups:
-        group["lr"] = run.schedule.rate(step / steps)
+        group["lr"] = rate
     with autocast(images.device):
-        loss = training_loss(
+        loss = objective(
             lambda batch: forward(to_float(batch, size, layout)),
             images, labels, augmentation, generator, run.schedule.label_smoothing,
         )  # fmt: skip
@@ -188,8 +212,8 @@ def _step(
 
 
 def to_float(images: Tensor, size: int, layout: torch.memory_format = torch.channels_last) -> Tensor:
-    """uint8 [n, 3, h, w] -> float [n, 3, size, size] in [0, 1] in memory `layout`, antialiased where it shrinks."""
-    scaled = images.float() / 255
+    """[n, 3, h, w], uint8 or float in [0, 1] -> float [n, 3, size, size] in [0, 1], antialiased where it shrinks."""
+    scaled = images.float() / 255 if images.dtype == torch.uint8 else images
     if images.shape[-1] != size:
         scaled = F.interpolate(scaled, size=(size, size), mode="bilinear", antialias=True)
     return scaled.contiguous(memory_format=layout)

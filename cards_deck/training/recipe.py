@@ -90,7 +90,9 @@ class Workbench:
         """Follow `recipe` from random weights; resumes where an earlier run of it in the same folder stopped."""
         network = self.build(recipe)
         generator = torch.Generator().manual_seed(recipe.seed)
-        return recipe.method.find(network, self._task(recipe, ()), generator)
+        task = self._task(recipe, ())
+        task.checkpoints.check()
+        return recipe.method.find(network, task, generator)
 
     def fine_tune(self, recipe: Recipe, parent: Ticket, parent_id: str, quantizer: Quantizer | None = None) -> Ticket:
         """Train `parent` further with its masks fixed, by `recipe`'s schedule, augmentation and seed.

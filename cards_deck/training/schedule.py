@@ -17,7 +17,8 @@ class Schedule:
         epochs: passes over the training set.
         batch_size: images per step; the last, incomplete batch of an epoch is dropped.
         learning_rate: peak value.
-        decay: `cosine` or `linear` to zero after the warm-up, or `step`: a tenth at each share of `milestones`.
+        decay: `cosine` or `linear` to zero after the warm-up, `step`: a tenth at each share of `milestones`, or
+            `constant`.
         warmup: share of the steps over which the learning rate rises linearly from zero.
         milestones: shares of the steps for `step`.
         momentum: of SGD.
@@ -32,7 +33,7 @@ class Schedule:
     epochs: int = 100
     batch_size: int = 128
     learning_rate: float = 0.1
-    decay: Literal["cosine", "linear", "step"] = "cosine"
+    decay: Literal["cosine", "linear", "step", "constant"] = "cosine"
     warmup: float = 0.05
     milestones: tuple[float, ...] = (0.5, 0.75)
     momentum: float = 0.9
@@ -48,8 +49,8 @@ class Schedule:
                 "schedule: `epochs` must be at least 1, `batch_size` at least 2 and `learning_rate` positive, got "
                 f"{self.epochs}, {self.batch_size}, {self.learning_rate}"
             )
-        if self.decay not in ("cosine", "linear", "step"):
-            raise InputError(f"schedule: `decay` must be cosine, linear or step, got {self.decay!r}")
+        if self.decay not in ("cosine", "linear", "step", "constant"):
+            raise InputError(f"schedule: `decay` must be constant, cosine, linear or step, got {self.decay!r}")
         if not (0 <= self.warmup < 1 and 0 <= self.ema < 1 and 0 <= self.label_smoothing < 1):
             raise InputError("schedule: `warmup`, `ema` and `label_smoothing` must lie in [0, 1)")
 
@@ -62,6 +63,8 @@ class Schedule:
             return self.learning_rate * 0.5 * (1 + math.cos(math.pi * after))
         if self.decay == "linear":
             return self.learning_rate * (1 - after)
+        if self.decay == "constant":
+            return self.learning_rate
         return float(self.learning_rate * 0.1 ** sum(progress >= milestone for milestone in self.milestones))
 
     def size(self, epoch: int, full: int) -> int:

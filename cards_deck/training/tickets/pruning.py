@@ -1,0 +1,84 @@
+"""What the pruning methods share: levels, the choice of the largest scores, training inside masks, and refusals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from cards_deck.errors import InputError
+from cards_deck.training.networks import prunable_weights
+from cards_deck.training.task import Task
+from cards_deck.training.tickets.masked import KeepMasked
+from cards_deck.training.tickets.ticket import Masks, exact_count
+
+
+def check_density(method: str, density: float) -> None:
+    """InputError unless `density` lies in (0, 1]."""
+    if not 0 < density <= 1:
+        raise InputError(f"{method}: `density` is the fraction of weights kept and must lie in (0, 1], got {density}")
+
+
+def check_masks(network: nn.Module, masks: Mapping[str, Tensor]) -> None:
+    """InputError unless `masks` has a bool mask of the right shape for every convolution and linear weight."""
+    weights = prunable_weights(network)
+    if odd := sorted(set(weights) ^ set(masks)):
+        raise InputError(
+            "masks of another network: there must be one for each convolution and linear weight, and "
+            f"{odd[0]!r} is only {'in the network' if odd[0] in weights else 'among the masks'}"
+        )
+    for name, mask in masks.items():
+        if mask.dtype != torch.bool or mask.shape != weights[name].shape:
+            raise InputError(
+                f"masks of another network: that of {name!r} must be bool of shape {list(weights[name].shape)}, got "
+                f"{mask.dtype} of {list(mask.shape)}"
+            )
+
+
+def level_counts(total: int, density: float, rate: float) -> list[int]:
+    """Return the number of weights kept while each level trains, from `total` down to round(density * total).
+
+    Each level keeps 1 - rate of the last one's weights; the last level prunes less where that would overshoot.
+    """
+    target = exact_count(total, density)
+    counts = [total]
+    while counts[-1] > target:
+        counts.append(max(target, min(counts[-1] - 1, round(counts[-1] * (1 - rate)))))
+    return counts
+
+
+@torch.no_grad()
+def prune_smallest(weights: Mapping[str, Tensor], masks: Mapping[str, Tensor], kept: int) -> Masks:
+    """Return masks with the `kept` weights of largest magnitude among those that `masks` keep, over all layers."""
+    return keep_largest({name: torch.where(masks[name], w.abs(), -1.0) for name, w in weights.items()}, kept)
+
+
+@torch.no_grad()
+def keep_largest(scores: Mapping[str, Tensor], kept: int) -> Masks:
+    """Return masks of the `kept` largest scores over all layers; of equal ones the first layer and lower index wins."""
+    flat = torch.cat([score.flatten() for score in scores.values()])
+    if bool(flat.isnan().any()):
+        raise InputError("scores that are not numbers cannot be ranked: training diverged, lower the learning rate")
+    chosen = torch.zeros_like(flat, dtype=torch.bool)
+    chosen[flat.argsort(descending=True, stable=True)[:kept]] = True
+    parts = chosen.split([score.numel() for score in scores.values()])
+    return {name: part.view(scores[name].shape) for name, part in zip(scores, parts, strict=True)}
+
+
+def train_masked(network: nn.Module, masks: Masks, task: Task, stage: str, **options: Any) -> Masks:
+    """Train `network` inside `masks` with a fresh optimizer; it ends with the weights to keep.
+
+    `options` are those of `Task.train`. Returns the masks, on the weights' device.
+    """
+    check_masks(network, masks)
+    hooks: list[KeepMasked] = []
+
+    def make(optimizer: torch.optim.SGD) -> list[KeepMasked]:
+        hooks[:] = [KeepMasked(network, masks)]  # only now: `start` has put other weights into the network
+        return hooks
+
+    trained = task.train(network, hooks=make, stage=stage, **options)
+    network.load_state_dict(trained.state_dict())
+    return hooks[0].masks
