@@ -111,6 +111,11 @@ class Card:
         return str(self.record.augmentation["name"])
 
     @property
+    def averaged(self) -> bool:
+        """Whether its weights are a weighted average of other cards', as its record says: see `averages`."""
+        return self.record.averaged
+
+    @property
     def density(self) -> float:
         """Fraction of conv and linear weights kept, from the masks."""
         return self.num_kept / max(self.num_weights, 1)

@@ -125,6 +125,19 @@ def pack(
     return entries, specs
 
 
+def held(tensors: Mapping[str, Floats], masks: Mapping[str, NDArray[np.bool_]], bits: int) -> Unpacked:
+    """Float tensors as a file of `bits` gives them back, held as it would be, without making the file.
+
+    ValueError where a kept value does not fit in `bits`.
+    """
+    packed = {
+        name: PackedTensor(PackedMask.of(mask), _kept(name, tensors[name], mask, None, bits)[0])
+        for name, mask in masks.items()
+    }
+    whole = {name: array for name, array in tensors.items() if name not in masks}
+    return Unpacked(DenseView(packed, whole), MaskView(packed), {})
+
+
 def _kept(
     name: str, array: Floats, mask: NDArray[np.bool_] | None, scale: Floats | None, bits: int
 ) -> tuple[Array, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ from cards_deck.checks import is_number, is_text, is_whole
 from cards_deck.errors import CardError
 
 BITS = (1, 2, 8, 16, 32)
+AVERAGE, MAX_PARENTS = "average", 1000
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,26 @@ class CardRecord:
             raise CardError(f"a card's parents must be card ids, not {self.parents!r:.80}")
         object.__setattr__(self, "density", float(self.density))
         object.__setattr__(self, "parents", tuple(self.parents))
+        if self.averaged:
+            self._check_coefficients()
         self.to_json()  # refuses what JSON cannot hold
+
+    def _check_coefficients(self) -> None:
+        weights = self.method.get("coefficients")
+        if not isinstance(weights, list) or not all(is_number(w, 0, 1) and 0 < w < 1 for w in weights):
+            raise CardError(f"an average's coefficients must be a list of numbers in (0, 1), not {weights!r:.200}")
+        if abs(math.fsum(weights) - 1) > 1e-9:
+            raise CardError(f"an average's coefficients must sum to 1, not to {math.fsum(weights)!r}")
+        if not len(weights) == len(self.parents) == len(set(self.parents)) <= MAX_PARENTS:
+            raise CardError(
+                f"an average must have one coefficient for each of 2 to {MAX_PARENTS} distinct parents, not "
+                f"{len(weights)} for {len(self.parents)}"
+            )
+
+    @property
+    def averaged(self) -> bool:
+        """Whether this is a weighted average of its parents' weights (one that was quantized since is none)."""
+        return self.method.get("name") == AVERAGE and self.bits >= 16
 
     def to_json(self) -> str:
         """Canonical JSON text; the `id` is its hash."""

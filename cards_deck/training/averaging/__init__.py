@@ -1,0 +1,5 @@
+"""Averaging cards of one mask: soups, WiSE-FT, and the test that says whether an average is allowed.
+
+`average` makes the card, `batch_norm` its statistics, `barrier` says whether the cards lie in one basin, `soups` and
+`wise_ft` choose coefficients on validation images, `blends` puts an average into a deck.
+"""
