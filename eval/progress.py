@@ -24,6 +24,10 @@ class Progress:
     _shown: float = field(default=float("-inf"), init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
+    def __post_init__(self) -> None:
+        """Say at once that the work has begun: the first cell may take minutes."""
+        self._show("started")
+
     def add(self, images: int, what: str, *, cached: bool = False) -> None:
         """`images` more are done; `what` names the cell they belong to. Any thread may call."""
         with self._lock:
@@ -32,6 +36,9 @@ class Progress:
     def _add(self, images: int, what: str, cached: bool) -> None:
         self._done += images
         self._cached += images if cached else 0
+        self._show(what)
+
+    def _show(self, what: str) -> None:
         now, last = time.monotonic(), self._done >= self.total
         if self.stream.isatty():
             print(f"\r\x1b[K{self.line(what, now)}", end="\n" if last else "", file=self.stream, flush=True)
