@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     )
     from cards_deck.graph import Graph, Node
     from cards_deck.inference.engines import EngineKind
-    from cards_deck.inference.gate import Routing, SpectralGate, UniformGate
+    from cards_deck.inference.gates import Routing, SpectralGate, UniformGate
     from cards_deck.inference.predictor import Prediction, Predictor
     from cards_deck.spectrum import build_references, log_amplitude
 
@@ -37,7 +37,7 @@ _HOMES = {
     "cards_deck.errors": ("CardError", "CardsDeckError", "DataError", "DeckError", "InputError", "MissingExtraError"),
     "cards_deck.graph": ("Graph", "Node"),
     "cards_deck.inference.engines": ("EngineKind",),
-    "cards_deck.inference.gate": ("Routing", "SpectralGate", "UniformGate"),
+    "cards_deck.inference.gates": ("Routing", "SpectralGate", "UniformGate"),
     "cards_deck.inference.predictor": ("Prediction", "Predictor"),
     "cards_deck.spectrum": ("build_references", "log_amplitude"),
 }

@@ -119,7 +119,7 @@ def _row(place: int, version: Version, lines: Mapping[str, Json], costs: Sequenc
         "bytes": size_on_disk(deck.folder) if deck.folder is not None else None,
         "bits": list(dict.fromkeys(card.record.bits for card in version.cards)),
         "engine": listed(version.engines),
-        "gate": dataclasses.asdict(deck.gate),
+        "gate": deck.gate.summary(),
         "gated": measured[0] | passes,
         "cards": [
             {

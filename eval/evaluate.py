@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from typing import Any
 
@@ -36,6 +35,6 @@ def _identity(context: Context) -> dict[str, Any]:
         "title": settings.suite.title,
         "seed": settings.seed,
         "engine": ", ".join(dict.fromkeys(map(str, context.predictor.engines))),
-        "gate": dataclasses.asdict(deck.gate),
+        "gate": deck.gate.summary(),
         "bootstrap": {"resamples": settings.resamples, "level": 0.95, "unit": "image", "seed": settings.seed},
     }

@@ -22,7 +22,7 @@ from cards_deck.data import Dataset
 from cards_deck.errors import DeckError, InputError
 from cards_deck.inference import engines
 from cards_deck.inference.engines import EngineKind, available
-from cards_deck.inference.gate import Gate, Routing, SpectralGate, UniformGate
+from cards_deck.inference.gates import Gate, Routing, SpectralGate
 from cards_deck.inference.predictor import Predictor
 from cards_deck.spectrum import Floats, log_amplitude
 from eval.cache import Cache
@@ -154,19 +154,17 @@ class Measurer:
             name=job.name,
             logits=np.stack([values for values, _ in pairs]),
             distances=found,
-            routing=self._routing(self.predictor.gate, found, make),
+            routing=self._routing(self.predictor.gate, found, spectra),
             labels=job.labels,
             spectra=spectra,
             cached=all(cached for _, cached in pairs),
         )
 
-    def _routing(self, gate: Gate, found: Floats, images: Callable[[], Images]) -> Routing:
-        """The gate's routing, from the distances where it reads nothing else, so that a new gate needs no images."""
+    def _routing(self, gate: Gate, found: Floats, spectra: Callable[[], Spectra]) -> Routing:
+        """The gate's routing, from the distances where it reads nothing else, so that a new gate needs no spectra."""
         if isinstance(gate, SpectralGate):
             return gate.route_distances(found)
-        if isinstance(gate, UniformGate):
-            return gate.route(np.empty((len(found), 0, 0, 3), np.uint8))  # it reads the number of images only
-        return gate.route(images())
+        return gate.route(spectra().astype(np.float32))
 
     def _card_logits(self, job: Job, key: str, images: Callable[[], Images], card: int) -> tuple[Floats, bool]:
         """Logits float32 [n, classes] of one card, and whether they came from the cache."""

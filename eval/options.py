@@ -9,6 +9,7 @@ from typing import Any
 
 from cards_deck.checks import NAME_RULE, is_name
 from cards_deck.deck import Deck
+from cards_deck.errors import InputError
 from cards_deck.inference.engines import EngineKind
 from eval.context import Settings
 from eval.suites import SUITES, Suite
@@ -159,10 +160,17 @@ def with_gate(deck: Deck, options: argparse.Namespace) -> tuple[Deck, str]:
     changed = _overrides(options)
     if not changed:
         return deck, deck.name
-    gate = dataclasses.replace(deck.gate, **changed)
+    if options.max_cards is not None and not 1 <= options.max_cards <= len(deck.cards):
+        raise InputError(
+            f"--max-cards must be 1 to {len(deck.cards)}, as many as the deck has, not {options.max_cards}"
+        )
+    gate = deck.gate.with_kind(changed.get("kind", deck.gate.kind))
+    if "margin" in changed:
+        gate = dataclasses.replace(gate, parameters={**gate.parameters, "margin": changed["margin"]})
+    gate = dataclasses.replace(gate, max_cards=changed.get("max_cards", gate.max_cards))
     parts = [gate.kind]
     if gate.kind == "spectral":
-        parts += [f"{name.replace('_', '')}{getattr(gate, name):g}" for name in ("max_cards", "margin")]
+        parts += [f"maxcards{gate.max_cards}", f"margin{gate.parameters.get('margin', 0.1):g}"]
     return dataclasses.replace(deck, gate=gate), f"{deck.name}@{'-'.join(parts)}"
 
 

@@ -37,7 +37,8 @@ from cards_deck.data import Dataset
 from cards_deck.deck import Deck, read_deck
 from cards_deck.errors import DataError, InputError, MissingExtraError
 from cards_deck.inference.engines.torch import TorchNetwork
-from cards_deck.inference.gate import gate_for
+from cards_deck.inference.gates import gate_for
+from cards_deck.spectrum import log_amplitude
 
 BLOCK = 10_000  # images of a severity, as RobustBench slices the files
 LAYOUTS = {10: ("cifar10", "CIFAR-10-C", "cifar-10-batches-py"), 100: ("cifar100", "CIFAR-100-C", "cifar-100-python")}
@@ -70,7 +71,7 @@ class DeckModule(nn.Module):
         if not bool(((images >= 0) & (images <= 1)).all()):
             raise InputError("pixels must lie in [0, 1]: the deck normalises them itself")
         pixels = (images.detach() * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
-        weights = torch.from_numpy(self.gate.route(pixels).weights).to(images)
+        weights = torch.from_numpy(self.gate.route(log_amplitude(pixels)).weights).to(images)
         answer = images.new_zeros(len(images), len(self.deck.classes))
         for card, network in enumerate(self.networks):
             network.tensors = {name: self.get_buffer(_buffer(card, name)) for name in network.tensors}

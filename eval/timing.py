@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from cards_deck.inference.gate import Gate, Routing, UniformGate
+from cards_deck.inference.gates import Gate, UniformGate
 from cards_deck.inference.predictor import Predictor
 from cards_deck.spectrum import Images
 
@@ -20,34 +20,19 @@ SIZES = (1, 32)
 REPEATS = {1: 60, 32: 12}
 
 
-class OneCardGate:
-    """Always the card at `place`, without looking at the image."""
-
-    def __init__(self, place: int, cards: int, augmentations: int) -> None:
-        self.place, self.cards, self.augmentations = place, cards, augmentations
-
-    def route(self, images: Images) -> Routing:
-        """See `Gate`."""
-        count = len(images)
-        weights = np.zeros((count, self.cards), np.float32)
-        weights[:, self.place] = 1
-        nothing = np.zeros((count, self.augmentations), np.float32)
-        return Routing(weights, nothing, np.zeros(count, np.bool_), np.full(count, -1, np.int64))
-
-
 def timing(predictor: Predictor, images: Images, *, best_card: int, engines: tuple[str, ...]) -> dict[str, Any]:
     """Median milliseconds of `predict` on batches of clean images, one thread: gated, plain average and best card.
 
     The three take turns, so that a slow spell of the machine meets all of them alike.
     """
     deck = predictor.deck
-    cards, augmentations = len(deck.cards), len(deck.references.augmentations)
-    gates: dict[str, Gate] = {
-        "gated": predictor.gate,
-        "uniform": UniformGate(cards, augmentations),
-        "best_card": OneCardGate(best_card, cards, augmentations),
+    uniform = _with_gate(predictor, UniformGate.from_deck(deck))
+    alone = np.eye(len(deck.cards), dtype=np.float32)[best_card]
+    ways: dict[str, Callable[[Images], object]] = {
+        "gated": predictor.predict,
+        "uniform": uniform.predict,
+        "best_card": lambda images: uniform.predict(images, weights=alone),
     }
-    ways = {name: _with_gate(predictor, gate).predict for name, gate in gates.items()}
     measured = {size: medians(ways, images, size) for size in SIZES}
     return {"engine": _engine(engines), "threads": 1, **{f"batch_{size}_ms": measured[size] for size in SIZES}}
 

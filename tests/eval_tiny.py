@@ -27,7 +27,7 @@ VALIDATION_CELLS = 1 + 4 * 5
 
 def tiny_deck(classes: int = CLASSES) -> Deck:
     """Four cards; the third has the best recorded accuracy."""
-    plain = fake_deck(classes=classes, gate=GateConfig(margin=0.3))
+    plain = fake_deck(classes=classes, gate=GateConfig(parameters={"margin": 0.3}))
     scores = dict(zip((card.id for card in plain.cards), (0.5, 0.6, 0.9, 0.7), strict=True))
     measured = {card: {"validation": {"accuracy": score}} for card, score in scores.items()}
     return dataclasses.replace(plain, measured=measured)

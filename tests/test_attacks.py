@@ -11,7 +11,7 @@ from cards_deck.deck import Deck, GateConfig
 from cards_deck.errors import InputError
 from cards_deck.inference.engines import EngineKind
 from cards_deck.inference.fake_deck import fake_deck, fake_images
-from cards_deck.inference.gate import SpectralGate, UniformGate
+from cards_deck.inference.gates import Known, SpectralGate, UniformGate
 from cards_deck.inference.predictor import Predictor
 from cards_deck.spectrum import Images, References, distances, log_amplitude
 from eval.attacks.aims import Bools, OtherChoice, WrongAtFixedWeights, WrongThroughTheGate
@@ -45,9 +45,10 @@ def _gate(margin: float, max_cards: int, augmentations: int = 3) -> SpectralGate
     shifted = np.stack([spectrum + 0.4 * step for step in range(augmentations)]).astype(np.float32)
     names = tuple("abc"[:augmentations])
     ones = np.ones(augmentations, np.float32)
-    references = References(names, shifted, ones, np.linspace(0, 1, 11, dtype=np.float32))
+    references = References(names, shifted, ones, np.linspace(0, 9, 11, dtype=np.float32))
     cards = [name for name in ("b", "a", "c", "a", "b", "c") if name in names]
-    return SpectralGate(references, cards, GateConfig(max_cards=max_cards, margin=margin))
+    config = GateConfig(max_cards=max_cards, parameters={"margin": margin})
+    return SpectralGate(config, Known(references, tuple(cards), tuple(range(len(cards)))))
 
 
 def test_soft_distances_are_the_gates(deck: Deck) -> None:
@@ -61,7 +62,10 @@ def test_soft_distances_are_the_gates(deck: Deck) -> None:
 )
 def test_cold_soft_gate_is_the_hard_gate(gap: float, max_cards: int, augmentations: int) -> None:
     gate, images = _gate(gap, max_cards, augmentations), _between()
-    hard, soft = gate.route(images).weights, SmoothGate(gate, 1e-7).weights(_planes(images, torch.float64))
+    hard, soft = (
+        gate.route(log_amplitude(images)).weights,
+        SmoothGate(gate, 1e-7).weights(_planes(images, torch.float64)),
+    )
     np.testing.assert_allclose(soft.numpy(), hard, atol=1e-6)
     warm = SmoothGate(gate, 0.5).weights(_planes(images)).numpy()
     np.testing.assert_allclose(warm.sum(axis=1), 1, atol=1e-6)
@@ -179,16 +183,16 @@ def test_pgd_raises_the_loss_with_the_radius_and_turns_answers(deck: Deck) -> No
 
 def test_attacking_the_gate_changes_choices(deck: Deck) -> None:
     gate, images = SpectralGate.from_deck(deck), _between()
-    choice = gate.route(images).choice
+    choice = gate.route(log_amplitude(images)).choice
+    aim = OtherChoice(SmoothGate(gate), gate, choice)
     changed = [
-        (gate.route(pgd(OtherChoice(SmoothGate(gate), gate, choice), images, levels, steps=40)).choice != choice).sum()
-        for levels in (1, 6)
+        int((gate.route(log_amplitude(pgd(aim, images, levels, steps=40))).choice != choice).sum()) for levels in (1, 6)
     ]
     assert 0 < changed[0] < changed[1]
 
 
 def test_a_gate_that_reads_nothing_is_attacked_as_the_average(deck: Deck) -> None:
-    images, gate = _between(6), UniformGate(4, 2)
+    images, gate = _between(6), UniformGate.from_deck(deck)
     smooth, labels = SmoothDeck(deck, gate), np.zeros(6, np.int64)
     even = WrongAtFixedWeights(smooth, np.full(4, 0.25, np.float32), labels)
     rows = np.arange(6)
@@ -197,7 +201,7 @@ def test_a_gate_that_reads_nothing_is_attacked_as_the_average(deck: Deck) -> Non
 
 
 def test_fixed_weights_run_only_their_cards(deck: Deck) -> None:
-    smooth, labels = SmoothDeck(deck, UniformGate(4, 2)), np.zeros(2, np.int64)
+    smooth, labels = SmoothDeck(deck, UniformGate.from_deck(deck)), np.zeros(2, np.int64)
     smooth.networks[0].tensors = {}  # running it would fail
     images = fake_images(2, SIZE)
     aim = WrongAtFixedWeights(smooth, np.array([0, 1, 0, 0], np.float32), labels)

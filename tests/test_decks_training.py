@@ -22,7 +22,7 @@ from cards_deck.card import Card
 from cards_deck.deck import Deck
 from cards_deck.errors import DeckError, InputError
 from cards_deck.inference.engines import EngineKind
-from cards_deck.inference.gate import SpectralGate
+from cards_deck.inference.gates import SpectralGate
 from cards_deck.inference.predictor import Predictor
 from cards_deck.spectrum import mean_log_amplitude
 from cards_deck.training import decks as module
@@ -95,7 +95,7 @@ def test_the_best_card_comes_first(deck: Deck, cards: tuple[Card, ...]) -> None:
 
 def routed_accuracy(deck: Deck, margin: float) -> float:
     """Mean accuracy over the domains of the deck as it would be served with this margin."""
-    tried = Predictor(replace(deck, gate=replace(deck.gate, margin=margin)), engine=EngineKind.TORCH)
+    tried = Predictor(replace(deck, gate=replace(deck.gate, parameters={"margin": margin})), engine=EngineKind.TORCH)
     return float(
         np.mean([(tried.predict(images).labels == VALIDATION.labels).mean() for images in domains(deck).values()])
     )
@@ -104,7 +104,7 @@ def routed_accuracy(deck: Deck, margin: float) -> float:
 def test_the_margin_is_the_smallest_of_the_best(deck: Deck) -> None:
     accuracies = {margin: round(routed_accuracy(deck, margin), 6) for margin in MARGINS}
     best = max(accuracies.values())
-    assert deck.gate.margin == min(margin for margin in MARGINS if accuracies[margin] == best)
+    assert deck.gate.parameters["margin"] == min(margin for margin in MARGINS if accuracies[margin] == best)
 
 
 @pytest.mark.parametrize("wanted", [MARGINS[0], MARGINS[3], MARGINS[-1]])
@@ -116,7 +116,7 @@ def test_the_margin_follows_the_validation_images(
     class Marked(SpectralGate):
         def route_distances(self, found: Any) -> Any:
             routing = super().route_distances(found)
-            return replace(routing, weights=np.full_like(routing.weights, self.config.margin))
+            return replace(routing, weights=np.full_like(routing.weights, self.parameter("margin")))
 
     def combine(logits: Any, weights: Any) -> Any:
         right = np.eye(4, dtype=np.float32)[VALIDATION.labels]
@@ -124,7 +124,7 @@ def test_the_margin_follows_the_validation_images(
 
     monkeypatch.setattr(module, "SpectralGate", Marked)
     monkeypatch.setattr(module, "combine", combine)
-    assert make_deck("tiny", "1", cards, TRAIN, VALIDATION, reference_images=20).gate.margin == wanted
+    assert make_deck("tiny", "1", cards, TRAIN, VALIDATION, reference_images=20).gate.parameters["margin"] == wanted
 
 
 def test_references_are_of_augmented_training_images(deck: Deck) -> None:
@@ -156,7 +156,7 @@ def test_the_same_cards_give_the_same_deck(deck: Deck, cards: tuple[Card, ...]) 
 def test_one_card_is_a_deck(cards: tuple[Card, ...]) -> None:
     alone = make_deck("alone", "2", cards[1:2], TRAIN, VALIDATION, max_cards=3, reference_images=20)
     assert alone.gate.max_cards == 1
-    assert alone.gate.margin == 0.0, "all margins are equal, so the smallest"
+    assert alone.gate.parameters["margin"] == 0.0, "all margins are equal, so the smallest"
     assert alone.version == "2"
 
 

@@ -83,7 +83,7 @@ def test_blocks_are_joined_in_order() -> None:
 
 @pytest.fixture(scope="module")
 def deck() -> Deck:
-    plain = fake_deck(classes=4, gate=GateConfig(margin=0.3))
+    plain = fake_deck(classes=4, gate=GateConfig(parameters={"margin": 0.3}))
     return dataclasses.replace(plain, measured={c.id: {"validation": {"accuracy": 0.5}} for c in plain.cards})
 
 

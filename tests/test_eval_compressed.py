@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from eval_tiny import CLASSES, PART, SUITE, TEST, measured_part, tiny_deck, tiny_settings, tiny_test, write_root
+from eval_tiny import CLASSES, PART, SUITE, TEST, measured_part, tiny_settings, tiny_test
 
 from cards_deck import corruptions, data
 from cards_deck.card import card_bytes
@@ -47,30 +47,20 @@ def version(deck: Deck, quantizer: str, **changes: Any) -> Deck:
 
 
 @pytest.fixture(scope="module")
-def deck() -> Deck:
-    return tiny_deck()
+def others(eval_deck: Deck) -> tuple[Deck, ...]:
+    same = dataclasses.replace(eval_deck, name="same")
+    return same, version(eval_deck, "int8"), version(eval_deck, "binary", gate=GateConfig(kind="uniform"))
 
 
 @pytest.fixture(scope="module")
-def root(deck: Deck, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_root(deck, tmp_path_factory.mktemp("data"))
-
-
-@pytest.fixture(scope="module")
-def others(deck: Deck) -> tuple[Deck, ...]:
-    same = dataclasses.replace(deck, name="same")
-    return same, version(deck, "int8"), version(deck, "binary", gate=GateConfig(kind="uniform"))
-
-
-@pytest.fixture(scope="module")
-def settings(root: Path, others: tuple[Deck, ...], tmp_path_factory: pytest.TempPathFactory) -> Settings:
+def settings(eval_root: Path, others: tuple[Deck, ...], tmp_path_factory: pytest.TempPathFactory) -> Settings:
     cache = tmp_path_factory.mktemp("cache")
-    return dataclasses.replace(tiny_settings(root, cache), suite=Compressed(SUITE, others))
+    return dataclasses.replace(tiny_settings(eval_root, cache), suite=Compressed(SUITE, others))
 
 
 @pytest.fixture(scope="module")
-def stored(deck: Deck, settings: Settings) -> Json:
-    return evaluate(deck, dataclasses.replace(settings, timing=True))
+def stored(eval_deck: Deck, settings: Settings) -> Json:
+    return evaluate(eval_deck, dataclasses.replace(settings, timing=True))
 
 
 @pytest.fixture
@@ -96,13 +86,13 @@ def _accuracies(deck: Deck, card: str | None, test: data.Dataset) -> dict[str, f
 
 
 def test_differences_are_those_of_the_served_decks_on_the_same_images(
-    deck: Deck, others: tuple[Deck, ...], result: Json
+    eval_deck: Deck, others: tuple[Deck, ...], result: Json
 ) -> None:
-    test = tiny_test(deck)
+    test = tiny_test(eval_deck)
     first, row = result["versions"][0], result["versions"][2]
     assert (first["gated"]["difference"], row["label"]) == (None, "int8")
-    for place, name in enumerate([None, *(card.name for card in deck.cards)]):
-        wanted, other = _accuracies(deck, name, test), _accuracies(others[1], name, test)
+    for place, name in enumerate([None, *(card.name for card in eval_deck.cards)]):
+        wanted, other = _accuracies(eval_deck, name, test), _accuracies(others[1], name, test)
         before, after = ((each["gated"], *each["cards"])[place] for each in (first, row))
         assert name is None or before["name"] == after["name"] == name
         for field in FIELDS:
@@ -122,48 +112,50 @@ def test_the_same_cards_differ_by_nothing_as_the_images_are_paired(result: Json)
         assert found["mean"]["low"] < found["mean"]["high"]
 
 
-def test_a_version_runs_under_its_own_gate(deck: Deck, result: Json) -> None:
+def test_a_version_runs_under_its_own_gate(eval_deck: Deck, result: Json) -> None:
     first, _, _, binary = result["versions"]
-    assert first["gate"] == dataclasses.asdict(deck.gate) == result["gate"]
+    assert first["gate"] == eval_deck.gate.summary() == result["gate"]
     assert binary["gate"]["kind"] == "uniform"
-    assert binary["gated"]["cards_per_image"] == binary["gated"]["cards_per_image_clean"] == len(deck.cards)
-    assert 1 <= first["gated"]["cards_per_image"] <= deck.gate.max_cards
+    assert binary["gated"]["cards_per_image"] == binary["gated"]["cards_per_image_clean"] == len(eval_deck.cards)
+    assert 1 <= first["gated"]["cards_per_image"] <= eval_deck.gate.max_cards
 
 
-def test_the_json_has_the_fields_of_every_suite(deck: Deck, others: tuple[Deck, ...], result: Json) -> None:
+def test_the_json_has_the_fields_of_every_suite(eval_deck: Deck, others: tuple[Deck, ...], result: Json) -> None:
     assert (result["deck"], result["suite"], result["kind"]) == ("fake", "compressed", "compressed")
     assert (result["schema_version"], result["n"], result["n_clean"]) == (2, PART, TEST)
     assert result["title"] == "Compressed cards on CIFAR-10-C (regenerated, seed 0)"
     assert [row["label"] for row in result["versions"]] == ["fp16 (fake)", "fp16 (same)", "int8", "binary"]
     assert result["engine"].endswith("int8: fake, binary: fake")
-    for row, source in zip(result["versions"], (deck, *others), strict=True):
+    for row, source in zip(result["versions"], (eval_deck, *others), strict=True):
         sizes = {card.name: len(card_bytes(card)) for card in source.cards}
         assert (row["deck"], row["bytes"], row["bits"]) == (source.name, None, [16])
         assert {card["name"]: card["bytes_alone"] for card in row["cards"]} == sizes
-        assert [card["name"] for card in row["cards"]] == [card.name for card in deck.cards]
+        assert [card["name"] for card in row["cards"]] == [card.name for card in eval_deck.cards]
         assert {card["engine"] for card in row["cards"]} == {"fake"}
         times = result["timing"]["versions"][row["label"]]
         assert all(times[what][size] > 0 for what in ("card", "gated") for size in ("1", "32"))
-    assert result["timing"]["card"] == result["best_card"]["name"] == deck.cards[2].name
+    assert result["timing"]["card"] == result["best_card"]["name"] == eval_deck.cards[2].name
     json.dumps(result, allow_nan=False)
 
 
 def test_runs_agree_with_and_without_cache_on_any_number_of_threads(
-    deck: Deck, settings: Settings, result: Json, monkeypatch: pytest.MonkeyPatch
+    eval_deck: Deck, settings: Settings, result: Json, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = []
     real = corrupt
     monkeypatch.setattr(corruptions, "corrupt", lambda *args, **more: made.append(args[1:]) or real(*args, **more))
-    again = evaluate(deck, dataclasses.replace(settings, cache=None, threads=3))
+    again = evaluate(eval_deck, dataclasses.replace(settings, cache=None, threads=3))
     assert json.dumps(measured_part(again)) == json.dumps(measured_part(result))
     assert sorted(made) == sorted(SUITE.cells), "a cell's images must be made once for all versions"
     assert again["timing"] is None
 
 
-def test_decks_that_are_no_versions_are_refused_by_name(deck: Deck, settings: Settings) -> None:
-    renamed = dataclasses.replace(deck, cards=(dataclasses.replace(deck.cards[0], name="new"), *deck.cards[1:]))
+def test_decks_that_are_no_versions_are_refused_by_name(eval_deck: Deck, settings: Settings) -> None:
+    renamed = dataclasses.replace(
+        eval_deck, cards=(dataclasses.replace(eval_deck.cards[0], name="new"), *eval_deck.cards[1:])
+    )
     renamed = dataclasses.replace(renamed, name="stranger", measured={})
-    twice = dataclasses.replace(deck, version="2")
+    twice = dataclasses.replace(eval_deck, version="2")
     faults = {
         r"stranger must be a version of fake.*lacks augmix_1 and has new": renamed,
         r"the same classes": fake_deck(classes=CLASSES + 1),
@@ -172,21 +164,23 @@ def test_decks_that_are_no_versions_are_refused_by_name(deck: Deck, settings: Se
     }
     for text, other in faults.items():
         with pytest.raises(InputError, match=text):
-            evaluate(deck, dataclasses.replace(settings, suite=Compressed(SUITE, (other,))))
+            evaluate(eval_deck, dataclasses.replace(settings, suite=Compressed(SUITE, (other,))))
 
 
-def test_labels_say_the_precision_of_mixed_decks_too(deck: Deck) -> None:
-    mixed = dataclasses.replace(deck, cards=(*deck.cards[:2], *version(deck, "int8").cards[:2]), measured={})
-    assert labels_for([deck, mixed]) == ["fp16", "fp16+int8"]
+def test_labels_say_the_precision_of_mixed_decks_too(eval_deck: Deck) -> None:
+    mixed = dataclasses.replace(
+        eval_deck, cards=(*eval_deck.cards[:2], *version(eval_deck, "int8").cards[:2]), measured={}
+    )
+    assert labels_for([eval_deck, mixed]) == ["fp16", "fp16+int8"]
 
 
 def test_the_command_writes_the_json_and_a_report_with_the_section(
-    deck: Deck, root: Path, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    eval_deck: Deck, eval_root: Path, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(SUITES, "cifar10-c", SUITE)
-    folders = [str(write_deck(each, tmp_path / each.name)) for each in (deck, version(deck, "int8"))]
+    folders = [str(write_deck(each, tmp_path / each.name)) for each in (eval_deck, version(eval_deck, "int8"))]
     options = ["--subset", str(PART), "--resamples", "100", "--engine", "fake", "--no-timing"]
-    places = ["--data", str(root), "--cache", str(settings.cache), "--out", str(tmp_path / "out")]
+    places = ["--data", str(eval_root), "--cache", str(settings.cache), "--out", str(tmp_path / "out")]
     assert main(["compressed", *folders, *options, *places]) == 0
     found = json.loads((tmp_path / "out" / "fake" / "compressed.json").read_text(encoding="utf-8"))
     sizes = [sum(file.stat().st_size for file in Path(folder).iterdir()) for folder in folders]

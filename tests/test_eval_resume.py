@@ -21,9 +21,7 @@ from eval_tiny import (
     VALIDATION,
     VALIDATION_CELLS,
     measured_part,
-    tiny_deck,
     tiny_settings,
-    write_root,
 )
 
 from cards_deck.deck import Deck, GateConfig
@@ -36,25 +34,15 @@ from eval.measure import CellAnswers, Job, clean_job
 from eval.progress import Progress
 
 
-@pytest.fixture(scope="module")
-def deck() -> Deck:
-    return tiny_deck()
-
-
-@pytest.fixture(scope="module")
-def root(deck: Deck, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_root(deck, tmp_path_factory.mktemp("data"))
-
-
 @pytest.fixture
-def settings(root: Path, tmp_path: Path) -> Settings:
-    return tiny_settings(root, tmp_path / "cache")
+def settings(eval_root: Path, tmp_path: Path) -> Settings:
+    return tiny_settings(eval_root, tmp_path / "cache")
 
 
 @pytest.fixture(scope="module")
-def whole(deck: Deck, root: Path) -> dict[str, Any]:
+def whole(eval_deck: Deck, eval_root: Path) -> dict[str, Any]:
     """A run that keeps nothing."""
-    return evaluate(deck, tiny_settings(root, None))
+    return evaluate(eval_deck, tiny_settings(eval_root, None))
 
 
 @pytest.fixture
@@ -76,28 +64,33 @@ def _same(first: dict[str, Any], second: dict[str, Any]) -> bool:
 
 
 def test_a_second_run_makes_no_pass_and_no_image_and_the_same_bytes(
-    deck: Deck, settings: Settings, whole: dict[str, Any], passes: list[int], monkeypatch: pytest.MonkeyPatch
+    eval_deck: Deck, settings: Settings, whole: dict[str, Any], passes: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = evaluate(deck, settings)
-    assert sum(passes) == len(deck.cards) * (TEST + len(SUITE.cells) * PART + VALIDATION_CELLS * VALIDATION)
+    first = evaluate(eval_deck, settings)
+    assert sum(passes) == len(eval_deck.cards) * (TEST + len(SUITE.cells) * PART + VALIDATION_CELLS * VALIDATION)
     passes.clear()
     monkeypatch.setattr("eval.cells.corruptions.corrupt", None)
     monkeypatch.setattr("eval.measure.log_amplitude", None)
-    second = evaluate(deck, dataclasses.replace(settings, threads=3))
+    second = evaluate(eval_deck, dataclasses.replace(settings, threads=3))
     assert passes == []
     assert _same(first, second)
     assert _same(first, whole)
 
 
 def test_another_gate_needs_no_pass_and_no_image(
-    deck: Deck, settings: Settings, passes: list[int], monkeypatch: pytest.MonkeyPatch
+    eval_deck: Deck, settings: Settings, passes: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    evaluate(deck, settings)
+    evaluate(eval_deck, settings)
     passes.clear()
     monkeypatch.setattr("eval.cells.corruptions.corrupt", None)
+    margin = {"margin": 0.9}
     results = [
-        evaluate(dataclasses.replace(deck, gate=gate), settings)
-        for gate in (GateConfig(kind="uniform"), GateConfig(max_cards=1), GateConfig(max_cards=4, margin=0.9))
+        evaluate(dataclasses.replace(eval_deck, gate=gate), settings)
+        for gate in (
+            GateConfig("uniform"),
+            GateConfig(max_cards=1),
+            GateConfig(max_cards=4, parameters={"margin": 0.9}),
+        )
     ]
     assert passes == []
     assert len({json.dumps(result["cells"]["routes"]["gated"]) for result in results}) == 3
@@ -106,23 +99,23 @@ def test_another_gate_needs_no_pass_and_no_image(
 
 
 def test_other_references_are_measured_from_the_kept_spectra(
-    deck: Deck, settings: Settings, passes: list[int], monkeypatch: pytest.MonkeyPatch
+    eval_deck: Deck, settings: Settings, passes: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = evaluate(deck, settings)
+    first = evaluate(eval_deck, settings)
     passes.clear()
     monkeypatch.setattr("eval.cells.corruptions.corrupt", None)
-    swapped = np.ascontiguousarray(deck.references.log_amplitude[::-1])
-    moved = dataclasses.replace(deck.references, log_amplitude=swapped)
-    second = evaluate(dataclasses.replace(deck, references=moved), settings)
+    swapped = np.ascontiguousarray(eval_deck.references.log_amplitude[::-1])
+    moved = dataclasses.replace(eval_deck.references, log_amplitude=swapped)
+    second = evaluate(dataclasses.replace(eval_deck, references=moved), settings)
     assert passes == []
     shares = [result["gate_choices"]["choices"]["augmix"]["clean"]["share"] for result in (first, second)]
     assert shares[0] == pytest.approx(1 - shares[1])
 
 
 def test_a_killed_run_goes_on_where_it_stopped(
-    deck: Deck, settings: Settings, whole: dict[str, Any], monkeypatch: pytest.MonkeyPatch, passes: list[int]
+    eval_deck: Deck, settings: Settings, whole: dict[str, Any], monkeypatch: pytest.MonkeyPatch, passes: list[int]
 ) -> None:
-    evaluate(deck, dataclasses.replace(settings, cache=None))
+    evaluate(eval_deck, dataclasses.replace(settings, cache=None))
     total, run = len(passes), Predictor._run
     passes.clear()
 
@@ -133,10 +126,10 @@ def test_a_killed_run_goes_on_where_it_stopped(
 
     monkeypatch.setattr(Predictor, "_run", killed)
     with pytest.raises(KeyboardInterrupt):
-        evaluate(deck, settings)
+        evaluate(eval_deck, settings)
     passes.clear()
     monkeypatch.setattr(Predictor, "_run", run)
-    assert _same(evaluate(deck, settings), whole)
+    assert _same(evaluate(eval_deck, settings), whole)
     assert len(passes) == total - 90
 
 
@@ -161,15 +154,15 @@ evaluate(tiny_deck(), tiny_settings(Path(sys.argv[1]), Path(sys.argv[2])))
 
 
 def test_what_a_run_had_finished_survives_sigkill(
-    deck: Deck, settings: Settings, whole: dict[str, Any], passes: list[int], root: Path
+    eval_deck: Deck, settings: Settings, whole: dict[str, Any], passes: list[int], eval_root: Path
 ) -> None:
     tests = Path(__file__).resolve().parent
     environment = os.environ | {"PYTHONPATH": f"{tests}:{tests.parent}"}
-    command = [sys.executable, "-c", KILLED, str(root), str(settings.cache)]
+    command = [sys.executable, "-c", KILLED, str(eval_root), str(settings.cache)]
     done = subprocess.run(command, env=environment, capture_output=True, timeout=120, check=False)
     assert done.returncode == -signal.SIGKILL
-    assert _same(evaluate(deck, settings), whole)
-    assert len(passes) == len(deck.cards) * (1 + len(SUITE.cells) + VALIDATION_CELLS) - 90
+    assert _same(evaluate(eval_deck, settings), whole)
+    assert len(passes) == len(eval_deck.cards) * (1 + len(SUITE.cells) + VALIDATION_CELLS) - 90
 
 
 def test_what_a_killed_writer_left_is_cleared_after_a_day(tmp_path: Path) -> None:
@@ -184,9 +177,9 @@ def test_what_a_killed_writer_left_is_cleared_after_a_day(tmp_path: Path) -> Non
     assert new.exists()
 
 
-def test_two_runs_on_one_cache_at_once(deck: Deck, settings: Settings, whole: dict[str, Any]) -> None:
+def test_two_runs_on_one_cache_at_once(eval_deck: Deck, settings: Settings, whole: dict[str, Any]) -> None:
     found: list[dict[str, Any]] = []
-    threads = [threading.Thread(target=lambda: found.append(evaluate(deck, settings))) for _ in range(2)]
+    threads = [threading.Thread(target=lambda: found.append(evaluate(eval_deck, settings))) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -198,18 +191,18 @@ def test_two_runs_on_one_cache_at_once(deck: Deck, settings: Settings, whole: di
 
 
 def test_an_unwritable_cache_is_said_before_the_long_part_and_costs_nothing_else(
-    deck: Deck, settings: Settings, whole: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    eval_deck: Deck, settings: Settings, whole: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").write_text("not a folder")
-    result = evaluate(deck, dataclasses.replace(settings, cache=tmp_path / "file"))
+    result = evaluate(eval_deck, dataclasses.replace(settings, cache=tmp_path / "file"))
     assert _same(result, whole)
     said = capsys.readouterr().err
     assert said.count("cannot be written") == 1
     assert said.index("cannot be written") < said.index("validation")
 
 
-def test_answers_come_in_order_and_few_are_made_ahead(deck: Deck, settings: Settings) -> None:
-    measurer, data = Context(deck, settings).measurer, Context(deck, settings).dataset()
+def test_answers_come_in_order_and_few_are_made_ahead(eval_deck: Deck, settings: Settings) -> None:
+    measurer, data = Context(eval_deck, settings).measurer, Context(eval_deck, settings).dataset()
     made: list[str] = []
 
     def job(place: int) -> Job:
@@ -228,14 +221,14 @@ def test_answers_come_in_order_and_few_are_made_ahead(deck: Deck, settings: Sett
 
 
 def test_an_answer_that_is_not_finite_is_refused_with_the_card_s_name(
-    deck: Deck, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    eval_deck: Deck, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(self: Predictor, images: Any, card: int) -> Any:
-        return np.full((len(images), len(deck.classes)), np.nan if card == 2 else 0, np.float32)
+        return np.full((len(images), len(eval_deck.classes)), np.nan if card == 2 else 0, np.float32)
 
     monkeypatch.setattr(Predictor, "card_logits", broken)
-    context = Context(deck, settings)
+    context = Context(eval_deck, settings)
     job = clean_job(context.dataset())
-    with pytest.raises(DeckError, match=deck.cards[2].name):
+    with pytest.raises(DeckError, match=eval_deck.cards[2].name):
         list(context.measurer.run([job], threads=1, progress=context.progress(TEST, "t")))
     assert Cache(settings.cache).load(f"{job.key()}/{context.measurer.card_keys[2]}", (TEST, 4)) is None

@@ -43,7 +43,7 @@ def _corrupted(images: Images, file: int, severity: int) -> Images:
 
 @pytest.fixture(scope="module")
 def deck() -> Deck:
-    return fake_deck(gate=GateConfig(margin=0.3))
+    return fake_deck(gate=GateConfig(parameters={"margin": 0.3}))
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import pytest
 import scipy.special
 
 from cards_deck.errors import InputError
-from cards_deck.inference.gate import Routing
+from cards_deck.inference.gates import Routing
 from eval.measure import CellAnswers
 from eval.routes import BOUNDS, ROUTES, Routes, fit_routes
 from eval.routing import BestCard, CellOracle, Confidence, Gated, Oracle, RandomCard, Uniform, train_router
@@ -30,7 +30,7 @@ def _cell(seed: int = 0, name: str = "cell", level: float = 0.0, n: int = N) -> 
     weights[np.arange(n), random.integers(0, 2, n) * 2] += 0.5
     spectra = (random.normal(size=(n, SIZE, SIZE // 2 + 1)) + level * np.arange(SIZE // 2 + 1)).astype(np.float16)
     distances = random.random((n, 2)).astype(np.float32)
-    routing = Routing(weights, distances, np.zeros(n, bool), distances.argmin(axis=1))
+    routing = Routing(weights, distances, np.zeros(n, bool), distances.argmin(axis=1), weights)
     return CellAnswers(name, logits.astype(np.float32), distances, routing, labels, lambda: spectra, False)
 
 

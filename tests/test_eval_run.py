@@ -17,10 +17,8 @@ from eval_tiny import (
     VALIDATION,
     VALIDATION_CELLS,
     measured_part,
-    tiny_deck,
     tiny_settings,
     tiny_test,
-    write_root,
 )
 
 from cards_deck.corruptions import CORRUPTIONS, corrupt
@@ -39,30 +37,20 @@ GROUPS = ("clean", "mean", "severity5", "noise", "non_noise")
 
 
 @pytest.fixture(scope="module")
-def deck() -> Deck:
-    return tiny_deck()
-
-
-@pytest.fixture(scope="module")
-def root(deck: Deck, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_root(deck, tmp_path_factory.mktemp("data"))
-
-
-@pytest.fixture(scope="module")
-def settings(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+def settings(eval_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """With a cache that the tests of this file share."""
-    return tiny_settings(root, tmp_path_factory.mktemp("cache"))
+    return tiny_settings(eval_root, tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture(scope="module")
-def result(deck: Deck, settings: Settings) -> dict[str, Any]:
-    return evaluate(deck, settings, command=["python", "-m", "eval", "/home/someone/decks/mine"])
+def result(eval_deck: Deck, settings: Settings) -> dict[str, Any]:
+    return evaluate(eval_deck, settings, command=["python", "-m", "eval", "/home/someone/decks/mine"])
 
 
-def test_a_cell_holds_what_the_served_predictor_answers(deck: Deck, result: dict[str, Any]) -> None:
-    test = tiny_test(deck)
+def test_a_cell_holds_what_the_served_predictor_answers(eval_deck: Deck, result: dict[str, Any]) -> None:
+    test = tiny_test(eval_deck)
     part = test.subset(balanced_subset(test.labels, ranks_by_pixels(test.images, 0), PART))
-    predictor = Predictor(deck, engine=EngineKind.FAKE)
+    predictor = Predictor(eval_deck, engine=EngineKind.FAKE)
     gate = result["gate_choices"]
     for corruption in SUITE.corruptions:
         for severity in range(1, 6):
@@ -73,7 +61,7 @@ def test_a_cell_holds_what_the_served_predictor_answers(deck: Deck, result: dict
                 float(np.mean(answer.labels == part.labels)), abs=1e-6
             )
             assert gate["cards_per_image"]["cells"][corruption][severity - 1] == pytest.approx(used, abs=1e-6)
-            for place, name in enumerate(deck.references.augmentations):
+            for place, name in enumerate(eval_deck.references.augmentations):
                 assert gate["choices"][name]["count"][corruption][severity - 1] == (answer.choice == place).sum()
     clean = predictor.predict(test.images)
     assert result["routes"]["gated"]["clean"]["value"] == pytest.approx(
@@ -83,12 +71,12 @@ def test_a_cell_holds_what_the_served_predictor_answers(deck: Deck, result: dict
     assert result["cards"][3]["clean"]["value"] == pytest.approx(float(alone.mean()), abs=1e-6)
 
 
-def test_the_result_has_the_documented_fields(deck: Deck, result: dict[str, Any]) -> None:
+def test_the_result_has_the_documented_fields(eval_deck: Deck, result: dict[str, Any]) -> None:
     assert (result["deck"], result["suite"], result["kind"]) == ("fake", "cifar10-c", "corruptions")
     assert (result["schema_version"], result["n"], result["n_clean"]) == (2, PART, TEST)
     assert (result["source"], result["seed"], result["engine"]) == ("regenerated", 0, "fake")
     assert result["title"] == "CIFAR-10-C (regenerated, seed 0)"
-    assert result["gate"] == dataclasses.asdict(deck.gate)
+    assert result["gate"] == eval_deck.gate.summary()
     assert tuple(result["routes"]) == ROUTES
     for route in (*result["routes"].values(), *result["cards"]):
         for field in GROUPS:
@@ -107,10 +95,10 @@ def test_the_result_has_the_documented_fields(deck: Deck, result: dict[str, Any]
     json.dumps(result, allow_nan=False)
 
 
-def test_routes_cost_what_they_run_and_bounds_bound(deck: Deck, result: dict[str, Any]) -> None:
-    routes, k = result["routes"], len(deck.cards)
+def test_routes_cost_what_they_run_and_bounds_bound(eval_deck: Deck, result: dict[str, Any]) -> None:
+    routes, k = result["routes"], len(eval_deck.cards)
     costs = {name: route["cards_per_image"] for name, route in routes.items()}
-    assert 1 <= costs.pop("gated") <= deck.gate.max_cards
+    assert 1 <= costs.pop("gated") <= eval_deck.gate.max_cards
     assert costs.pop("uniform") == costs.pop("confidence") == costs.pop("oracle") == k
     assert set(costs.values()) == {1}
     for name in ("best_card", "random_card", "router", "confidence", "cell_oracle"):
@@ -127,24 +115,26 @@ def test_routes_cost_what_they_run_and_bounds_bound(deck: Deck, result: dict[str
         assert result["regret"][bound]["value"] == pytest.approx(lost, abs=2e-6)
 
 
-def test_the_best_card_comes_from_the_record(deck: Deck, result: dict[str, Any]) -> None:
+def test_the_best_card_comes_from_the_record(eval_deck: Deck, result: dict[str, Any]) -> None:
     best = result["best_card"]
     chosen = "accuracy on clean validation images, recorded in the deck"
-    assert (best["name"], best["chosen_on"]) == (deck.cards[2].name, chosen)
-    assert result["cells"]["routes"]["best_card"] == result["cells"]["cards"][deck.cards[2].id]
+    assert (best["name"], best["chosen_on"]) == (eval_deck.cards[2].name, chosen)
+    assert result["cells"]["routes"]["best_card"] == result["cells"]["cards"][eval_deck.cards[2].id]
 
 
-def test_a_recorded_score_goes_before_clean_accuracy(deck: Deck) -> None:
-    measured = {card: {"validation": {"score": 0.5, **entry["validation"]}} for card, entry in deck.measured.items()}
-    measured[deck.cards[1].id]["validation"]["score"] = 0.6
-    choice = recorded_choice(dataclasses.replace(deck, measured=measured))
+def test_a_recorded_score_goes_before_clean_accuracy(eval_deck: Deck) -> None:
+    measured = {
+        card: {"validation": {"score": 0.5, **entry["validation"]}} for card, entry in eval_deck.measured.items()
+    }
+    measured[eval_deck.cards[1].id]["validation"]["score"] = 0.6
+    choice = recorded_choice(dataclasses.replace(eval_deck, measured=measured))
     assert choice is not None
     assert (choice.place, choice.scores) == (1, (0.5, 0.6, 0.5, 0.5))
-    assert recorded_choice(dataclasses.replace(deck, measured={deck.cards[0].id: 3})) is None
+    assert recorded_choice(dataclasses.replace(eval_deck, measured={eval_deck.cards[0].id: 3})) is None
 
 
-def test_the_best_card_is_measured_on_validation_images_else(deck: Deck, settings: Settings) -> None:
-    context = Context(dataclasses.replace(deck, measured={}), settings)
+def test_the_best_card_is_measured_on_validation_images_else(eval_deck: Deck, settings: Settings) -> None:
+    context = Context(dataclasses.replace(eval_deck, measured={}), settings)
     assert context.validation is not None
     assert (context.validation.count, len(context.validation.cells)) == (VALIDATION, VALIDATION_CELLS)
     assert not {name for name, _ in context.validation.cells} & set(CORRUPTIONS)
@@ -155,11 +145,11 @@ def test_the_best_card_is_measured_on_validation_images_else(deck: Deck, setting
 
 
 def test_without_validation_images_nothing_is_fitted_and_it_is_said(
-    deck: Deck, settings: Settings, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    eval_deck: Deck, settings: Settings, eval_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "cifar10_test.npz").write_bytes((root / "cifar10_test.npz").read_bytes())
-    result = evaluate(dataclasses.replace(deck, measured={}), dataclasses.replace(settings, root=tmp_path))
-    assert result["best_card"]["name"] == deck.cards[0].name
+    (tmp_path / "cifar10_test.npz").write_bytes((eval_root / "cifar10_test.npz").read_bytes())
+    result = evaluate(dataclasses.replace(eval_deck, measured={}), dataclasses.replace(settings, root=tmp_path))
+    assert result["best_card"]["name"] == eval_deck.cards[0].name
     assert result["validation"] is None
     assert "no training split" in result["validation_reason"]
     assert "router" not in result["routes"]
@@ -167,22 +157,22 @@ def test_without_validation_images_nothing_is_fitted_and_it_is_said(
     assert capsys.readouterr().err.count("no validation images") == 1
 
 
-def test_a_uniform_gate_is_the_plain_average(deck: Deck, settings: Settings) -> None:
-    result = evaluate(dataclasses.replace(deck, gate=GateConfig(kind="uniform")), settings)
+def test_a_uniform_gate_is_the_plain_average(eval_deck: Deck, settings: Settings) -> None:
+    result = evaluate(dataclasses.replace(eval_deck, gate=GateConfig(kind="uniform")), settings)
     assert result["routes"]["gated"] == result["routes"]["uniform"]
     assert result["gate_choices"]["choices"]["gaussian"]["clean"] == {"count": 0, "share": 0.0, "weight": 0.5}
     assert result["differences"]["gated_minus_uniform"]["mean"] == {"value": 0, "low": 0, "high": 0}
 
 
-def test_another_seed_gives_other_cells(deck: Deck, settings: Settings, result: dict[str, Any]) -> None:
-    other = evaluate(deck, dataclasses.replace(settings, seed=1))
+def test_another_seed_gives_other_cells(eval_deck: Deck, settings: Settings, result: dict[str, Any]) -> None:
+    other = evaluate(eval_deck, dataclasses.replace(settings, seed=1))
     assert other["cells"] != result["cells"]
     assert measured_part(other)["title"] == "CIFAR-10-C (regenerated, seed 1)"
 
 
-def test_data_of_other_classes_or_size_is_refused(deck: Deck, settings: Settings) -> None:
+def test_data_of_other_classes_or_size_is_refused(eval_deck: Deck, settings: Settings) -> None:
     with pytest.raises(DataError, match="deck's classes"):
-        evaluate(dataclasses.replace(deck, classes=("a", "b", "c", "d")), settings)
+        evaluate(dataclasses.replace(eval_deck, classes=("a", "b", "c", "d")), settings)
     with pytest.raises(InputError, match="48"):
         evaluate(fake_deck(48, CLASSES), settings)
 

@@ -13,7 +13,7 @@ from cards_deck.corruptions import SEVERITIES
 from cards_deck.deck import Deck, card_sizes
 from cards_deck.inference.engines import EngineKind
 from cards_deck.inference.fake_deck import fake_deck, fake_images
-from cards_deck.inference.gate import Routing
+from cards_deck.inference.gates import Routing
 from cards_deck.inference.predictor import Predictor
 from eval.measure import CellAnswers
 from eval.metrics import STANDARD_CIFAR10_ERRORS
@@ -40,7 +40,7 @@ def _answers(seed: int, deck: Deck, n: int = N) -> CellAnswers:
     choice = distances.argmin(axis=1)
     weights = np.zeros((n, 4), np.float32)
     weights[np.arange(n), choice] = 1
-    routing = Routing(weights, distances, random.random(n) < 0.2, choice)
+    routing = Routing(weights, distances, random.random(n) < 0.2, choice, weights)
     spectra = np.broadcast_to(deck.references.log_amplitude[0], (n, 32, 17)).astype(np.float16)
     return CellAnswers(f"cell {seed}", logits, distances, routing, labels, lambda: spectra, False)
 

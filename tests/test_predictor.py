@@ -11,8 +11,9 @@ from cards_deck.errors import InputError
 from cards_deck.inference import predictor as module
 from cards_deck.inference.engines import EngineKind
 from cards_deck.inference.fake_deck import fake_deck, fake_images
-from cards_deck.inference.gate import UniformGate
+from cards_deck.inference.gates import UniformGate
 from cards_deck.inference.predictor import Predictor, combine
+from cards_deck.spectrum import log_amplitude
 
 DECK = fake_deck()
 IMAGES = np.concatenate([fake_images(8, seed=3), np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), np.uint8)])
@@ -51,7 +52,7 @@ def test_combine_refuses_shapes_that_do_not_fit() -> None:
 def test_a_prediction_is_the_gates_mixture_of_the_cards(fake: Predictor) -> None:
     prediction = fake.predict(IMAGES)
     logits = np.stack([fake.card_logits(IMAGES, card) for card in range(4)])
-    np.testing.assert_array_equal(prediction.weights, fake.gate.route(IMAGES).weights)
+    np.testing.assert_array_equal(prediction.weights, fake.gate.route(log_amplitude(IMAGES)).weights)
     np.testing.assert_allclose(prediction.probabilities, combine(logits, prediction.weights), atol=1e-6)
     np.testing.assert_array_equal(prediction.labels, prediction.probabilities.argmax(axis=1))
     assert prediction.labels.dtype == np.int64
@@ -95,7 +96,7 @@ def test_given_weights_replace_the_gates(fake: Predictor, weights: np.ndarray) -
     np.testing.assert_allclose(prediction.weights, np.broadcast_to(weights, (16, 4)))
     logits = np.stack([fake.card_logits(IMAGES, card) for card in range(4)])
     np.testing.assert_allclose(prediction.probabilities, combine(logits, prediction.weights), atol=1e-6)
-    np.testing.assert_array_equal(prediction.distances, fake.gate.route(IMAGES).distances)
+    np.testing.assert_array_equal(prediction.distances, fake.gate.route(log_amplitude(IMAGES)).distances)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +108,7 @@ def test_impossible_weights_are_refused(fake: Predictor, weights: list[float]) -
 
 
 def test_another_gate_can_be_given() -> None:
-    fake = Predictor(DECK, gate=UniformGate(4, 2), engine=EngineKind.FAKE)
+    fake = Predictor(DECK, gate=UniformGate.from_deck(DECK), engine=EngineKind.FAKE)
     prediction = fake.predict(IMAGES)
     np.testing.assert_allclose(prediction.weights, 0.25)
     assert (prediction.choice == -1).all()

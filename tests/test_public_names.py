@@ -78,6 +78,6 @@ def test_importing_the_library_imports_nothing_heavy() -> None:
 
 
 def test_reading_and_predicting_import_neither_torch_nor_an_engine() -> None:
-    modules = "card corruptions data deck graph spectrum inference.gate inference.predictor inference.fake_deck"
+    modules = "card corruptions data deck graph spectrum inference.gates inference.predictor inference.fake_deck"
     statement = ", ".join(f"cards_deck.{name}" for name in modules.split())
     assert not {"torch", "torchvision", "onnx", "onnxruntime", "bentoml"} & _imported(f"import {statement}")

@@ -41,7 +41,8 @@ def _summary(deck: Deck) -> list[str]:
     size = f", {size_on_disk(deck.folder):,} bytes on disk" if deck.folder else ""
     gate = f"gate {deck.gate.kind}"
     if deck.gate.kind == "spectral":
-        gate += f", at most {deck.gate.max_cards} cards per image, margin {deck.gate.margin:g}"
+        margin = deck.gate.parameters.get("margin", 0.1)
+        gate += f", at most {deck.gate.max_cards} cards per image, margin {margin:g}"
     classes = ", ".join(deck.classes[:12]) + (", ..." if len(deck.classes) > 12 else "")
     return [
         f"deck {deck.name} {deck.version}: {len(deck.cards)} cards, images of {deck.image_size} px{size}",

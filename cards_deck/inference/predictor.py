@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,47 +11,42 @@ from numpy.typing import NDArray
 from cards_deck.deck import Deck
 from cards_deck.errors import InputError
 from cards_deck.inference.engines import EngineKind, load_chosen
-from cards_deck.inference.gate import Gate, Routing, gate_for
-from cards_deck.spectrum import Floats, Images, check_images
+from cards_deck.inference.gates import Decision, Fixed, Gate, decide, gate_for
+from cards_deck.inference.pooling import abstains, combine, softmax
+from cards_deck.spectrum import Floats, Images, check_images, log_amplitude
+
+__all__ = ["BATCH", "Prediction", "Predictor", "combine", "softmax"]
 
 BATCH = 64  # images a card runs at a time: bounds memory, and larger ones are no faster on a CPU
 
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """Rows are images. `probabilities` float32 [n, c], `weights` float32 [n, k] of the cards that answered,
-    `distances` float32 [n, a] to the references, `unknown` bool [n], `choice` int64 [n] (-1: the gate chose none)."""
+    """Every field has one row per image.
+
+    `probabilities` float32 [n, c]; `weights` float32 [n, k] of the cards in the answer, rows sum to 1; `distances`
+    float32 [n, a] to the references; `unknown` bool [n]: farther from all of them than the training images are;
+    `choice` int64 [n]: the nearest augmentation (-1: the gate chose none); `preference` float32 [n, k]: what the
+    spectrum says of each card; `first` bool [n, k]: cards named before any had answered; `ran` bool [n, k]: cards that
+    ran; `abstained` bool [n]: unknown, and no class is probable enough to be named; `in_time` bool [n]: no card that
+    was wanted was left out for lack of time.
+    """
 
     probabilities: Floats
     weights: Floats
     distances: Floats
     unknown: NDArray[np.bool_]
     choice: NDArray[np.int64]
+    preference: Floats
+    first: NDArray[np.bool_]
+    ran: NDArray[np.bool_]
+    abstained: NDArray[np.bool_]
+    in_time: NDArray[np.bool_]
 
     @property
     def labels(self) -> NDArray[np.int64]:
         """int64 [n]: index of the most probable class."""
         return np.asarray(self.probabilities.argmax(axis=1), np.int64)
-
-
-def softmax(logits: Floats) -> Floats:
-    """Probabilities over the last axis, float32."""
-    shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return np.asarray(shifted / shifted.sum(axis=-1, keepdims=True), np.float32)
-
-
-def combine(logits: Floats, weights: Floats) -> Floats:
-    """Probabilities float32 [n, c] from logits [k, n, c] and weights [n, k]: softmax per card, weighted sum.
-
-    Logits of a card whose weight is zero are not looked at, so they may hold anything.
-    """
-    if logits.ndim != 3 or weights.shape != (logits.shape[1], logits.shape[0]):
-        raise InputError(f"combine needs logits [k, n, c] and weights [n, k], not {logits.shape} and {weights.shape}")
-    answer = np.zeros(logits.shape[1:], np.float32)
-    for card, column in zip(logits, weights.T, strict=True):
-        rows = column > 0
-        answer[rows] += column[rows, None] * softmax(card[rows])
-    return answer
 
 
 class Predictor:
@@ -73,23 +69,56 @@ class Predictor:
         self.engines = tuple(kind for kind, _ in loaded)  # of each card: what AUTO took
         self._runners = [runner for _, runner in loaded]
 
-    def predict(self, images: Images, *, weights: Floats | None = None) -> Prediction:
-        """Answer uint8 [n, h, h, 3] of the deck's size. `weights` [k] or [n, k] replace the gate's; rows sum to 1.
+    def predict(
+        self,
+        images: Images,
+        *,
+        weights: Floats | None = None,
+        window: bool = False,
+        seconds: float | None = None,
+    ) -> Prediction:
+        """Answer uint8 [n, h, h, 3] of the deck's size.
 
-        An image's answer does not depend on the others in the batch (to 1e-5). Raises InputError for other images.
+        An image's answer does not depend on the others in the batch (to 1e-5), unless `window` says that all of them
+        share one shift: then they are routed by their mean spectrum. Raises InputError for other images.
+
+        Args:
+            images: of one request, or of several.
+            weights: [k] or [n, k], rows sum to 1: replaces the gate, and its limit.
+            window: the images share their shift, such as those of one camera.
+            seconds: start no further card after this time (None: the gate's own limit, if any); every image has at
+                least the answer of one card.
         """
+        start = time.monotonic()
         check_images(images, self.deck.image_size)
-        routing = self.gate.route(images)
-        if weights is not None:
-            chosen = self._checked(weights, len(images))
-            routing = Routing(chosen, routing.distances, routing.unknown, routing.choice)
-        logits = np.zeros((len(self._runners), len(images), len(self.deck.classes)), np.float32)
-        for card in range(len(self._runners)):
-            rows = np.flatnonzero(routing.weights[:, card])
-            if len(rows):
-                logits[card, rows] = self._run(card, images[rows])
-        probabilities = combine(logits, routing.weights)
-        return Prediction(probabilities, routing.weights, routing.distances, routing.unknown, routing.choice)
+        limit = self.gate.config.seconds if seconds is None else seconds
+        gate = self.gate if weights is None else Fixed(self.gate, self._checked(weights, len(images)))
+        deadline = None if limit is None else start + limit
+        spectra = log_amplitude(images)
+        decision = decide(
+            gate,
+            spectra,
+            lambda card, rows: self._run(card, images[rows]),
+            deadline=deadline,
+            window=window and weights is None,
+        )
+        return self._prediction(decision)
+
+    def _prediction(self, decision: Decision) -> Prediction:
+        routing = decision.routing
+        probabilities = combine(decision.logits, decision.weights)
+        return Prediction(
+            probabilities=probabilities,
+            weights=decision.weights,
+            distances=routing.distances,
+            unknown=routing.unknown,
+            choice=routing.choice,
+            preference=routing.preference,
+            first=routing.weights > 0,
+            ran=decision.ran,
+            abstained=abstains(probabilities, routing.unknown, self.gate.config.abstain_below),
+            in_time=decision.in_time,
+        )
 
     def card_logits(self, images: Images, card: int) -> Floats:
         """Logits float32 [n, c] of one card, by its index in the deck, on all the images."""

@@ -15,9 +15,9 @@ from cards_deck.data import Dataset
 from cards_deck.deck import Deck, GateConfig
 from cards_deck.errors import InputError
 from cards_deck.inference.engines import EngineKind, load
-from cards_deck.inference.gate import SpectralGate
+from cards_deck.inference.gates import SpectralGate
 from cards_deck.inference.predictor import combine
-from cards_deck.spectrum import Floats, Images, build_references
+from cards_deck.spectrum import Floats, Images, build_references, log_amplitude
 from cards_deck.training.augmentations import AUGMENTATIONS
 
 CLEAN = "clean"
@@ -63,11 +63,11 @@ def make_deck(
     deck = Deck(
         name=name, version=version, classes=validation.classes, image_size=validation.images.shape[1],
         cards=tuple(trial.card for trial in trials), references=references,
-        gate=GateConfig(max_cards=min(max_cards, len(cards)), margin=0.0),
+        gate=GateConfig(max_cards=min(max_cards, len(cards)), parameters={"margin": 0.0}),
         measured={trial.card.id: {"validation": trial.record} for trial in trials},
     )  # fmt: skip
     margin = _best_margin(deck, trials, domains, validation.labels)
-    return replace(deck, gate=replace(deck.gate, margin=margin))
+    return replace(deck, gate=replace(deck.gate, parameters={"margin": margin}))
 
 
 def augmented(images: Images, description: Mapping[str, Any], seed: int) -> Images:
@@ -129,10 +129,10 @@ def _best_margin(
 ) -> float:
     """The margin with the best mean accuracy over the domains; the smallest of equals."""
     gate = SpectralGate.from_deck(deck)
-    distances = {domain: gate.route(images).distances for domain, images in domains.items()}
+    distances = {domain: gate.distances(log_amplitude(images)) for domain, images in domains.items()}
 
     def accuracy(margin: float) -> float:
-        tried = SpectralGate.from_deck(replace(deck, gate=replace(deck.gate, margin=margin)))
+        tried = SpectralGate.from_deck(replace(deck, gate=replace(deck.gate, parameters={"margin": margin})))
         right = []
         for domain, found in distances.items():
             logits = np.stack([trial.domains[domain].logits for trial in trials])

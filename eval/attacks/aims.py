@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cards_deck.inference.gate import Gate
-from cards_deck.spectrum import Floats, Images
+from cards_deck.inference.gates import Gate
+from cards_deck.spectrum import Floats, Images, log_amplitude
 from eval.attacks.chunks import Rows
 from eval.attacks.smooth import SmoothDeck, SmoothGate, margin, pooled
 
@@ -41,7 +41,7 @@ class WrongThroughTheGate:
         labels = torch.from_numpy(self.labels[rows])
         cards = self.deck.card_log_probabilities(planes, list(range(len(self.deck.networks))))
         loss = margin(pooled(cards, self.deck.gate_weights(planes)), labels)
-        hard = torch.from_numpy(self.gate.route(pixels).weights)
+        hard = torch.from_numpy(self.gate.route(log_amplitude(pixels)).weights)
         return loss, _positive(margin(pooled(cards.detach(), hard), labels))
 
 
@@ -75,7 +75,7 @@ class OtherChoice:
         found = self.smooth.distances(planes)
         chosen = torch.from_numpy(self.choice[rows])
         loss = found.gather(1, chosen[:, None])[:, 0] - found.scatter(1, chosen[:, None], torch.inf).min(dim=1).values
-        return loss, np.asarray(self.gate.route(pixels).choice != self.choice[rows])
+        return loss, np.asarray(self.gate.route(log_amplitude(pixels)).choice != self.choice[rows])
 
 
 def _positive(values: Tensor) -> Bools:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cards_deck.data import Dataset
-from cards_deck.inference.gate import SpectralGate
+from cards_deck.inference.gates import SpectralGate
 from cards_deck.inference.predictor import Prediction, Predictor
 from cards_deck.spectrum import Floats, Images
 from eval.metrics import intervals
@@ -45,7 +45,7 @@ class Judge:
         self.weights: dict[str, Floats] = {"uniform": np.full(cards, 1 / cards, np.float32), "best_card": alone}
         self.before = {route: self.answer(clean.images, route) for route in ROUTES}
         gate = self.predictor.gate
-        self.has_choice = isinstance(gate, SpectralGate) and len(gate.references.augmentations) > 1
+        self.has_choice = isinstance(gate, SpectralGate) and len(gate.known.references.augmentations) > 1
 
     def answer(self, images: Images, route: str) -> Prediction:
         """What the route answers to uint8 [n, h, h, 3]."""

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from cards_deck.deck import Deck
 from cards_deck.inference.engines.torch import TorchNetwork
-from cards_deck.inference.gate import Gate, SpectralGate
+from cards_deck.inference.gates import Gate, SpectralGate
 from cards_deck.spectrum import FLOOR, radial_weight
 
 TEMPERATURE = 0.1  # of the soft gate, in units of the mean distance of training images to their reference
@@ -37,8 +37,8 @@ class SmoothGate:
     """
 
     def __init__(self, gate: SpectralGate, temperature: float = TEMPERATURE) -> None:
-        references = gate.references
-        self.margin = gate.config.margin
+        references = gate.known.references
+        self.margin = gate.parameter("margin")
         self.temperature = temperature * float(references.scale.mean())
         self._references = torch.from_numpy(references.log_amplitude.copy())
         self._weight = torch.from_numpy(radial_weight(references.image_size).copy())
@@ -69,13 +69,13 @@ class SmoothGate:
 
 def _tables(gate: SpectralGate) -> tuple[Tensor, Tensor]:
     """The hard gate's weights [a, k] for each nearest augmentation alone, and [a, a, k] with each second one."""
-    count = len(gate.references.augmentations)
+    count = len(gate.known.references.augmentations)
     alone = gate.route_distances(np.where(np.eye(count, dtype=bool), 1.0, _FAR)).weights
     mixed = np.repeat(alone[:, None], count, axis=1)
-    if gate.config.margin > 0:
+    if gate.parameter("margin") > 0:
         for first in range(count):
             found = np.full((count, count), _FAR)
-            np.fill_diagonal(found, 1 + gate.config.margin / 2)
+            np.fill_diagonal(found, 1 + gate.parameter("margin") / 2)
             found[:, first] = 1
             rows = np.arange(count) != first
             mixed[first, rows] = gate.route_distances(found[rows]).weights

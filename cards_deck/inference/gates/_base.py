@@ -1,0 +1,218 @@
+"""What every gate is made of: its view of the deck, the routing it returns, and the rules that all of them share."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cards_deck.errors import InputError
+from cards_deck.gate_config import GateConfig
+from cards_deck.references import References
+from cards_deck.registry import Registry
+from cards_deck.spectrum import Floats, distances
+
+if TYPE_CHECKING:
+    from cards_deck.deck import Deck
+
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Routing:
+    """Rows are images. `weights` float32 [n, k] over the deck's cards, rows sum to 1, 0 = the card does not run.
+
+    `distances` float32 [n, a] to the references; `unknown` bool [n]: farther from all of them than the training images
+    are; `choice` int64 [n]: index of the nearest augmentation, -1 where the gate does not choose; `preference` float32
+    [n, k]: what the spectrum says of each card, whether it runs or not, rows sum to 1.
+    """
+
+    weights: Floats
+    distances: Floats
+    unknown: Bools
+    choice: NDArray[np.int64]
+    preference: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """What a gate knows of its deck: the references, each card's augmentation, and which cards (by index) are not
+    averages of other cards of the deck."""
+
+    references: References
+    augmentations: tuple[str, ...]
+    originals: tuple[int, ...]
+
+    @classmethod
+    def of(cls, deck: Deck) -> Known:
+        """The gate's view of a deck."""
+        ids = {card.id for card in deck.cards}
+        originals = tuple(
+            index
+            for index, card in enumerate(deck.cards)
+            if not (card.record.method.get("name") == "average" and set(card.record.parents) <= ids)
+        )
+        return cls(deck.references, tuple(card.augmentation for card in deck.cards), originals)
+
+    def cards_of(self) -> list[list[int]]:
+        """For each reference the original cards of its augmentation, in deck order. InputError unless each has some
+        and each card has a reference."""
+        names = self.references.augmentations
+        trained = {self.augmentations[card] for card in self.originals}
+        if missing := sorted(trained - set(names)):
+            raise InputError(f"there is no reference spectrum for {', '.join(missing)}")
+        if missing := sorted(set(names) - trained):
+            raise InputError(f"no card was trained under {', '.join(missing)}: the gate could choose none")
+        return [[card for card in self.originals if self.augmentations[card] == name] for name in names]
+
+    def unknown(self, found: Floats, config: GateConfig) -> Bools:
+        """bool [n]: distances [n, a] beyond the reference quantile."""
+        return np.asarray(found.min(axis=1) > self.references.distance_at(config.unknown_quantile), np.bool_)
+
+
+class Gate(Protocol):
+    """Anything that says which cards answer an image. Every row is routed by itself, and nothing is remembered.
+
+    `PARAMETERS` are the kind's scalars with their defaults, `limit` the most cards that it may have for one image.
+    """
+
+    PARAMETERS: ClassVar[Mapping[str, float]]
+
+    @property
+    def config(self) -> GateConfig:
+        """The gate's parameters."""
+
+    @property
+    def limit(self) -> int:
+        """The most cards that may run for one image."""
+
+    def route(self, spectra: Floats) -> Routing:
+        """The first cards to run, from log-amplitude spectra float32 [n, h, h//2+1] alone."""
+
+    def reconsider(self, routing: Routing, logits: Floats, ran: Bools) -> Routing:
+        """After the cards in `ran` [n, k] have answered `logits` [k, n, c]: the same routing where that will do, or
+        one whose weights name further cards, or share the answer otherwise among those that ran. Logits of cards that
+        did not run hold anything."""
+
+
+GATES: Registry[Gate] = Registry("gate")
+
+
+@dataclass(frozen=True, eq=False)
+class BaseGate:
+    """The parts that gates share. A gate overrides `route`, and `reconsider` if answers can change its mind."""
+
+    config: GateConfig
+    known: Known
+
+    PARAMETERS: ClassVar[Mapping[str, float]] = {}
+    ARRAYS: ClassVar[tuple[str, ...]] = ()
+
+    @classmethod
+    def from_deck(cls, deck: Deck) -> Self:
+        """This kind of gate for a deck: with what the deck's own gate has learned, if that is of this kind."""
+        own = next((name for name in GATES.names() if issubclass(cls, GATES[name])), deck.gate.kind)
+        return cls(deck.gate.with_kind(own), Known.of(deck))
+
+    def __post_init__(self) -> None:
+        kind, given = self.config.kind, self.config
+        if unknown := sorted(set(given.parameters) - set(self.PARAMETERS)):
+            has = ", ".join(self.PARAMETERS) or "none"
+            raise InputError(f"a {kind} gate has no parameter {', '.join(unknown)}: it has {has}")
+        if set(given.arrays) != set(self.ARRAYS):
+            needs = ", ".join(self.ARRAYS) or "none"
+            raise InputError(f"a {kind} gate needs the arrays {needs}, got {', '.join(given.arrays) or 'none'}")
+        self.prepare()
+
+    def prepare(self) -> None:
+        """Check the arrays and make tables; `object.__setattr__` keeps them, since a gate is frozen."""
+
+    @property
+    def limit(self) -> int:
+        """See `Gate`."""
+        return self.config.max_cards
+
+    @property
+    def cards(self) -> int:
+        """Number of cards in the deck."""
+        return len(self.known.augmentations)
+
+    def parameter(self, name: str) -> float:
+        """A scalar of the kind, or its default."""
+        return self.config.parameters.get(name, self.PARAMETERS[name])
+
+    def array(self, name: str, *shape: int) -> Floats:
+        """A learned array, of this shape; -1 stands for any length."""
+        found = self.config.arrays[name]
+        if found.ndim != len(shape) or any(
+            want not in (-1, have) for want, have in zip(shape, found.shape, strict=True)
+        ):
+            wanted = [length if length >= 0 else "any" for length in shape]
+            raise InputError(f"the gate's {name} must have shape {wanted}, not {list(found.shape)}")
+        return found
+
+    def distances(self, spectra: Floats) -> Floats:
+        """Distances float32 [n, a] of spectra [n, h, h//2+1] to the references; InputError for another size."""
+        size = self.known.references.image_size
+        if spectra.ndim != 3 or spectra.shape[1:] != (size, size // 2 + 1):
+            raise InputError(
+                f"spectra must be [n, {size}, {size // 2 + 1}], of images of {size} pixels, not {list(spectra.shape)}"
+            )
+        return distances(spectra, self.known.references.log_amplitude)
+
+    def reconsider(self, routing: Routing, logits: Floats, ran: Bools) -> Routing:
+        """See `Gate`: answers change nothing."""
+        return routing
+
+
+@dataclass(frozen=True, eq=False)
+class Fixed:
+    """Weights [n, k] given from outside in the place of a gate's, with everything else that the gate says."""
+
+    gate: Gate
+    weights: Floats
+
+    PARAMETERS: ClassVar[Mapping[str, float]] = {}
+
+    @property
+    def config(self) -> GateConfig:
+        """The gate's."""
+        return self.gate.config
+
+    @property
+    def limit(self) -> int:
+        """All cards: whoever gives weights knows what they cost."""
+        return int(self.weights.shape[1])
+
+    def route(self, spectra: Floats) -> Routing:
+        """The given weights."""
+        return dataclasses.replace(self.gate.route(spectra), weights=self.weights)
+
+    def reconsider(self, routing: Routing, logits: Floats, ran: Bools) -> Routing:
+        """Nothing to reconsider."""
+        return routing
+
+
+def equal_row(chosen: list[int], cards: int) -> Floats:
+    """float32 [cards]: equal shares of the chosen cards."""
+    row = np.zeros(cards, np.float32)
+    row[chosen] = 1 / len(chosen)
+    return row
+
+
+def largest(scores: Floats, most: int) -> Bools:
+    """bool [n, k]: the `most` largest of each row; of equals the first."""
+    if most >= scores.shape[1]:
+        return np.ones(scores.shape, np.bool_)
+    found = np.zeros(scores.shape, np.bool_)
+    np.put_along_axis(found, np.argsort(-scores, axis=1, kind="stable")[:, :most], True, axis=1)
+    return found
+
+
+def shares(weights: Floats) -> Floats:
+    """Rows of weights >= 0 divided by their sums."""
+    return np.asarray(weights / weights.sum(axis=1, keepdims=True), np.float32)

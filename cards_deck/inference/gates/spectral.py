@@ -1,0 +1,67 @@
+"""The nearest reference spectrum decides."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+
+from cards_deck.errors import InputError
+from cards_deck.inference.gates._base import GATES, BaseGate, Routing, equal_row
+from cards_deck.spectrum import Floats
+
+
+@GATES.register("spectral")
+@dataclass(frozen=True, eq=False)
+class SpectralGate(BaseGate):
+    """Routes to the cards of the augmentation whose reference spectrum is nearest (CARD-Decks, Diffenderfer et al.,
+    NeurIPS 2021, for one image at a time and with log-ratio distances).
+
+    The first `max_cards` cards of the nearest augmentation, in deck order, share the answer equally. Where the relative
+    margin (d2 - d1) / d1 is below `margin`, the first card of the second nearest augmentation takes one of the
+    `max_cards` places (the last one, if all are taken), again with equal weights; never with `max_cards` 1. For an
+    unknown image the places that the nearest augmentation leaves free go to the cards of the second, then to others.
+    """
+
+    PARAMETERS: ClassVar[Mapping[str, float]] = {"margin": 0.1}
+
+    _alone: Floats = field(init=False, repr=False)  # [a, k] weights where one augmentation answers
+    _mixed: Floats = field(init=False, repr=False)  # [a, a, k] weights where a second one joins
+    _filled: Floats = field(init=False, repr=False)  # [a, a, k] weights where every place is taken
+
+    def prepare(self) -> None:
+        """Rows of weights for each nearest augmentation, alone and with each second one: routing is then a look-up."""
+        if self.parameter("margin") < 0:
+            raise InputError(f"the gate's margin must be at least 0, not {self.parameter('margin'):g}")
+        of, most = self.known.cards_of(), self.config.max_cards
+        alone = np.stack([equal_row(cards[:most], self.cards) for cards in of])
+        mixed = np.repeat(alone[:, None], len(of), axis=1)
+        filled = mixed.copy()
+        for first, cards in enumerate(of):
+            for second in range(len(of)):
+                every = dict.fromkeys([*cards, *of[second], *self.known.originals])
+                filled[first, second] = equal_row([*every][:most], self.cards)
+                if most > 1 and second != first:
+                    mixed[first, second] = equal_row([*cards[: most - 1], of[second][0]], self.cards)
+        object.__setattr__(self, "_alone", alone)
+        object.__setattr__(self, "_mixed", mixed)
+        object.__setattr__(self, "_filled", filled)
+
+    def route(self, spectra: Floats) -> Routing:
+        """See `Gate`."""
+        return self.route_distances(self.distances(spectra))
+
+    def route_distances(self, found: Floats) -> Routing:
+        """Routing from distances [n, a]: studies of gates need no images."""
+        order = np.argsort(found, axis=1, kind="stable")
+        first, second = order[:, 0], order[:, min(1, found.shape[1] - 1)]
+        rows = np.arange(len(found))
+        nearest, next_one = found[rows, first], found[rows, second]
+        unknown = self.known.unknown(found, self.config)
+        close = next_one - nearest < self.parameter("margin") * nearest
+        weights = np.where(close[:, None], self._mixed[first, second], self._alone[first])
+        if unknown.any():
+            weights[unknown & ~close] = self._filled[first, second][unknown & ~close]
+        return Routing(weights, found, unknown, first.astype(np.int64), weights)
