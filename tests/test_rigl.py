@@ -16,9 +16,10 @@ from cards_deck.errors import InputError
 from cards_deck.training.networks import prunable_weights
 from cards_deck.training.schedule import Schedule
 from cards_deck.training.tickets import METHODS
-from cards_deck.training.tickets import rigl as module
+from cards_deck.training.tickets import dynamic as module
 from cards_deck.training.tickets.allocation import random_masks
-from cards_deck.training.tickets.rigl import DropAndGrow, RigL, drop_and_grow
+from cards_deck.training.tickets.dynamic import DropAndGrow, GradientGrowth, Moves, drop_and_grow
+from cards_deck.training.tickets.rigl import RigL
 from cards_deck.training.tickets.ticket import density
 
 Array = NDArray[Any]
@@ -29,7 +30,7 @@ def test_drop_and_grow_by_hand() -> None:
     weight = torch.tensor([3.0, -1.0, 0.5, -2.0, 0.0, 0.0, 0.0, 0.0])
     gradient = torch.tensor([100.0, -9.0, 0.1, -50.0, 2.0, -3.0, 1.0, 0.0])
     mask = torch.tensor([True] * 4 + [False] * 4)
-    grown = drop_and_grow(weight, gradient, mask, 0.5)
+    grown = drop_and_grow(weight, gradient.abs(), mask, 0.5)
     assert mask.tolist() == [True, True, False, True, False, True, False, False]
     assert grown.tolist() == [False, True, False, False, False, True, False, False]
     # -1 was dropped, returned, and has kept its value; the other grown weight starts at zero.
@@ -39,7 +40,7 @@ def test_drop_and_grow_by_hand() -> None:
 def test_ties_go_to_the_lower_index() -> None:
     weight = torch.tensor([1.0, -1.0, 1.0, 1.0, 0.0, 0.0, 0.0])
     mask = weight != 0
-    drop_and_grow(weight, torch.tensor([0, 0, 0, 0, 5.0, -5.0, 5.0]), mask, 0.5)
+    drop_and_grow(weight, torch.tensor([0, 0, 0, 0, 5.0, 5.0, 5.0]), mask, 0.5)
     assert mask.tolist() == [False, False, True, True, True, True, False]
 
 
@@ -81,7 +82,7 @@ def test_drop_and_grow_is_the_published_update(seed: int) -> None:
     found_mask, found_weight = torch.from_numpy(mask.copy()), torch.from_numpy(weight.copy())
     # As the loop has them: channels last, which changes the order in memory but must not change the answer.
     found_weight = found_weight.contiguous(memory_format=torch.channels_last)
-    drop_and_grow(found_weight, torch.from_numpy(gradient), found_mask, fraction)
+    drop_and_grow(found_weight, torch.from_numpy(gradient).abs(), found_mask, fraction)
     assert np.array_equal(found_mask.numpy().ravel(), wanted_mask)
     assert np.array_equal(found_weight.numpy().ravel(), wanted_weight)
 
@@ -92,9 +93,9 @@ class Workshop:
     def __init__(self, **settings: Any) -> None:
         self.network = make_network()
         self.optimizer = torch.optim.SGD(self.network.parameters(), lr=0.1, momentum=0.9)
-        method = RigL(**{"density": 0.3, "interval": 2, "end": 0.5, **settings})
+        moves = Moves(**{"interval": 2, "fraction": 0.3, "end": 0.5, **settings})
         masks = random_masks(self.network, 0.3, "erk", torch.Generator().manual_seed(0))
-        self.hook = DropAndGrow(self.network, masks, self.optimizer, method)
+        self.hook = DropAndGrow(self.network, masks, self.optimizer, GradientGrowth(), moves)
         self.generator = torch.Generator().manual_seed(1)
 
     def gradients(self) -> None:
@@ -121,12 +122,12 @@ def test_the_fraction_falls_as_a_cosine(monkeypatch: pytest.MonkeyPatch) -> None
     """alpha / 2 * (1 + cos(pi t / T_end)) with alpha 0.3, T_end 75: 3/4 of alpha at a third, 1/4 at two thirds."""
     seen: list[float] = []
 
-    def see(weight: Tensor, gradient: Tensor, mask: Tensor, fraction: float) -> Tensor:
+    def see(weight: Tensor, scores: Tensor, mask: Tensor, fraction: float) -> Tensor:
         seen.append(fraction)
         return torch.zeros_like(mask)
 
     monkeypatch.setattr(module, "drop_and_grow", see)
-    shop = Workshop(interval=25, end=0.75, drop_fraction=0.3)
+    shop = Workshop(interval=25, end=0.75, fraction=0.3)
     for step in range(100):
         shop.gradients()
         shop.hook.on_gradients(step, 100)
@@ -208,7 +209,10 @@ def test_training_skips_the_optimizer_on_updates_and_freezes_no_sign() -> None:
     hooks: list[Any] = []
 
     def make(optimizer: torch.optim.SGD) -> list[Any]:
-        hooks[:] = [DropAndGrow(network, masks, optimizer, RigL(interval=4)), Watch(network, optimizer)]
+        hooks[:] = [
+            DropAndGrow(network, masks, optimizer, GradientGrowth(), Moves(4, 0.3, 0.75)),
+            Watch(network, optimizer),
+        ]
         return hooks
 
     make_task(schedule=Schedule(epochs=2, batch_size=16, warmup=0)).train(network, hooks=make)

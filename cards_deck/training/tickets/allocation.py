@@ -17,6 +17,12 @@ DISTRIBUTIONS = ("erk", "flops", "uniform")
 FLOOR = 0.25  # least density of a layer under `flops`, in units of the whole network's
 
 
+def check_distribution(method: str, distribution: str) -> None:
+    """InputError unless `distribution` is one that `layer_counts` knows."""
+    if distribution not in DISTRIBUTIONS:
+        raise InputError(f"{method}: `distribution` must be {', '.join(DISTRIBUTIONS)}, got {distribution!r}")
+
+
 def layer_counts(
     shapes: Mapping[str, tuple[int, ...]],
     density: float,
