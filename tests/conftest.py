@@ -7,6 +7,7 @@ files, and BentoML serves /metrics only when it does.
 from __future__ import annotations
 
 import atexit
+import copy
 import fcntl
 import os
 import runpy
@@ -15,7 +16,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 _PRIVATE = Path(tempfile.mkdtemp(prefix="cards-deck-tests-"))
 atexit.register(shutil.rmtree, _PRIVATE, ignore_errors=True)
@@ -30,6 +31,7 @@ import pytest  # noqa: E402
 
 if TYPE_CHECKING:
     from cards_deck.data import Dataset
+    from cards_deck.deck import Deck
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -104,3 +106,33 @@ def real_cifar10(real_root: Callable[[str, str], Path]) -> Callable[[str], Datas
         return data.load(real_root("cifar10", split), name="cifar10", split=split)
 
     return find
+
+
+@pytest.fixture(scope="session")
+def eval_deck() -> Deck:
+    """A fake deck of four cards that whole evaluations take a moment for."""
+    from eval_tiny import tiny_deck
+
+    return tiny_deck()
+
+
+@pytest.fixture(scope="session")
+def eval_root(eval_deck: Deck, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data root with both splits of images that `eval_deck` mostly answers right."""
+    from eval_tiny import write_root
+
+    return write_root(eval_deck, tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="session")
+def stored_reports() -> dict[str, dict[str, Any]]:
+    """Suite name -> made-up JSON, to be looked at only."""
+    from eval_json import Maker
+
+    return Maker().all()
+
+
+@pytest.fixture
+def reports(stored_reports: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """A copy of them that a test may change."""
+    return copy.deepcopy(stored_reports)

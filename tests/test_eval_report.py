@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import re
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -46,20 +45,10 @@ OPTIONAL = (
 
 
 @pytest.fixture(scope="module")
-def stored() -> dict[str, Json]:
-    return Maker().all()
-
-
-@pytest.fixture
-def made(stored: dict[str, Json]) -> dict[str, Json]:
-    return copy.deepcopy(stored)
-
-
-@pytest.fixture(scope="module")
-def rendered(stored: dict[str, Json], tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+def rendered(stored_reports: dict[str, Json], tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     """The whole report, drawn once: it takes seconds."""
     folder = tmp_path_factory.mktemp("report")
-    for name, result in stored.items():
+    for name, result in stored_reports.items():
         write_json(result, folder / f"{name}.json")
     page, text = write_reports(folder)
     assert [page.name, text.name] == ["report.html", "report.md"]
@@ -115,11 +104,11 @@ def test_every_colour_is_defined_in_light_dark_and_print(rendered: tuple[str, st
 
 
 def test_the_page_shows_every_cell_and_says_what_was_measured(
-    rendered: tuple[str, str], stored: dict[str, Json]
+    rendered: tuple[str, str], stored_reports: dict[str, Json]
 ) -> None:
     page = rendered[0]
     for suite in ("cifar10-c", "cifar10-c-bar"):
-        for row in stored[suite]["cells"]["routes"]["gated"].values():
+        for row in stored_reports[suite]["cells"]["routes"]["gated"].values():
             for value in row:
                 assert f">{100 * value:.1f}</td>" in page
     for name in ("CIFAR-10-C (regenerated, seed 0)", "published benchmark", "numpy 2.4.6", "CIFAR-10.1 v6"):
@@ -148,8 +137,8 @@ def test_markdown_holds_the_same_sections_in_rectangular_tables(rendered: tuple[
     assert "| gaussian noise |" in rendered[1]
 
 
-def test_text_from_the_json_is_escaped(made: dict[str, Json]) -> None:
-    result = bare(made["cifar10-c"])
+def test_text_from_the_json_is_escaped(reports: dict[str, Json]) -> None:
+    result = bare(reports["cifar10-c"])
     result["deck"] = "<script>alert(1)</script>"
     result["cards"][0]["name"] = "<img src=x>"
     result["best_card"]["name"] = "<b>"
@@ -163,8 +152,8 @@ def bare(result: Json) -> Json:
     return {name: value for name, value in result.items() if name not in (*OPTIONAL, "gate_choices", "timing")}
 
 
-def test_what_is_missing_leaves_its_section_out(made: dict[str, Json]) -> None:
-    result = bare(made["cifar10-c"]) | {"deck_size_bytes": None}
+def test_what_is_missing_leaves_its_section_out(reports: dict[str, Json]) -> None:
+    result = bare(reports["cifar10-c"]) | {"deck_size_bytes": None}
     for card in result["cards"]:
         for name in ("macs", "macs_executed", "bytes", "flop_density"):
             del card[name]
@@ -174,8 +163,8 @@ def test_what_is_missing_leaves_its_section_out(made: dict[str, Json]) -> None:
 
 
 @pytest.mark.parametrize("kind", ["shift", "ood", "sequences", "adversarial", "stream"])
-def test_a_deck_may_be_measured_on_anything_alone(made: dict[str, Json], kind: str) -> None:
-    (result,) = [one for one in made.values() if one["kind"] == kind]
+def test_a_deck_may_be_measured_on_anything_alone(reports: dict[str, Json], kind: str) -> None:
+    (result,) = [one for one in reports.values() if one["kind"] == kind]
     page, text = render(Suites((result,)))
     assert re.findall(r'<section id="([a-z]+)">', page) == ["headline", kind, "how"]
     assert result["title"] in text
@@ -199,15 +188,15 @@ def test_images_without_labels_show_what_the_gate_did() -> None:
         (gating.spectra, "spectra"),
     ],
 )
-def test_a_section_needs_its_field(part: Callable[[Suites], Any], field: str, made: dict[str, Json]) -> None:
-    result = made["cifar10-c"]
+def test_a_section_needs_its_field(part: Callable[[Suites], Any], field: str, reports: dict[str, Json]) -> None:
+    result = reports["cifar10-c"]
     del result[field]
     assert part(Suites((result,))) is None
     assert live.streams(Suites((result,))) is None
 
 
-def test_better_is_said_only_where_the_paired_interval_excludes_zero(made: dict[str, Json]) -> None:
-    result = made["cifar10-c"]
+def test_better_is_said_only_where_the_paired_interval_excludes_zero(reports: dict[str, Json]) -> None:
+    result = reports["cifar10-c"]
     for low, said in ((0.001, "better than"), (-0.001, "no difference shown"), (-0.02, "worse than")):
         high = low + 0.01
         result["differences"]["gated_minus_best_card"]["mean"] = {"value": low + 0.005, "low": low, "high": high}
@@ -220,8 +209,8 @@ def test_better_is_said_only_where_the_paired_interval_excludes_zero(made: dict[
             assert word not in point
 
 
-def test_cells_are_marked_where_the_test_says_so(made: dict[str, Json]) -> None:
-    result = made["cifar10-c"]
+def test_cells_are_marked_where_the_test_says_so(reports: dict[str, Json]) -> None:
+    result = reports["cifar10-c"]
     tested = result["significance"]["gated_vs_best_card"]
     for row in tested.values():
         row[:] = [{"gained": 5, "lost": 5, "p": 1.0, "holm": 1.0}] * 5
@@ -235,9 +224,9 @@ def test_cells_are_marked_where_the_test_says_so(made: dict[str, Json]) -> None:
     assert found == {("fog", 1): "better", ("snow", 4): "worse"}
 
 
-def test_published_rows_stand_beside_ours_with_a_tag(made: dict[str, Json], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_published_rows_stand_beside_ours_with_a_tag(reports: dict[str, Json], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(costs, "cost_picture", lambda *_, **__: "<svg/>")
-    result = made["cifar10-c"]
+    result = reports["cifar10-c"]
 
     def tags() -> list[str]:
         section = costs.published(Suites((result,)))
@@ -249,7 +238,7 @@ def test_published_rows_stand_beside_ours_with_a_tag(made: dict[str, Json], monk
     assert tags().count("") == 3
     result["data"]["name"] = "folder"
     assert tags() == []
-    assert comparable(made["cifar10-c-bar"]) == []
+    assert comparable(reports["cifar10-c-bar"]) == []
 
 
 def test_published_rows_are_percentages_with_passes_and_sizes() -> None:
@@ -267,8 +256,8 @@ def test_published_rows_are_percentages_with_passes_and_sizes() -> None:
     assert {row["name"]: row["mixed"] for row in rows}["TENT"] == 44.1
 
 
-def test_executed_multiply_adds_are_passes_times_cards(made: dict[str, Json]) -> None:
-    result = made["cifar10-c"]
+def test_executed_multiply_adds_are_passes_times_cards(reports: dict[str, Json]) -> None:
+    result = reports["cifar10-c"]
     for place, card in enumerate(result["cards"]):
         card["macs_executed"] = 10.0 * (place + 1)
     assert costs.executed(result, "gated") == pytest.approx(1.6 * 25)
@@ -277,8 +266,8 @@ def test_executed_multiply_adds_are_passes_times_cards(made: dict[str, Json]) ->
     assert costs.executed(result, "gated") == 7
 
 
-def test_a_uniform_gate_has_no_map_of_choices(made: dict[str, Json]) -> None:
-    result = made["cifar10-c"]
+def test_a_uniform_gate_has_no_map_of_choices(reports: dict[str, Json]) -> None:
+    result = reports["cifar10-c"]
 
     def titles() -> list[str]:
         section = gating.choices(Suites((result,)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import subprocess
 import sys
@@ -10,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from eval_json import Maker
 
 from cards_deck.errors import DataError, InputError
 from eval import tables
@@ -20,16 +18,6 @@ from eval.report import read_json, read_suites, write_json, write_reports
 Json = dict[str, Any]
 
 
-@pytest.fixture(scope="module")
-def stored() -> dict[str, Json]:
-    return Maker().all()
-
-
-@pytest.fixture
-def made(stored: dict[str, Json]) -> dict[str, Json]:
-    return copy.deepcopy(stored)
-
-
 @pytest.mark.parametrize("text", ["", "[1]", "{}", '{"deck": 1', '{"schema_version": 2}'])
 def test_what_is_no_report_is_refused_by_name(tmp_path: Path, text: str) -> None:
     (tmp_path / "x.json").write_text(text)
@@ -37,43 +25,43 @@ def test_what_is_no_report_is_refused_by_name(tmp_path: Path, text: str) -> None
         read_json(tmp_path / "x.json")
 
 
-def test_the_old_schema_is_refused_with_what_to_do(made: dict[str, Json], tmp_path: Path) -> None:
-    path = write_json(made["cifar10-c"] | {"schema_version": 1}, tmp_path / "x.json")
+def test_the_old_schema_is_refused_with_what_to_do(reports: dict[str, Json], tmp_path: Path) -> None:
+    path = write_json(reports["cifar10-c"] | {"schema_version": 1}, tmp_path / "x.json")
     with pytest.raises(DataError, match=r"schema_version 2, got 1: measure again .*cifar10-fake --suite cifar10-c"):
         read_json(path)
 
 
-def test_a_folder_holds_one_deck_under_one_gate(made: dict[str, Json], tmp_path: Path) -> None:
+def test_a_folder_holds_one_deck_under_one_gate(reports: dict[str, Json], tmp_path: Path) -> None:
     with pytest.raises(DataError, match="at least one suite"):
         read_suites(tmp_path)
     with pytest.raises(DataError, match="absent must hold"):
         write_reports(tmp_path / "absent")
-    for name, result in made.items():
+    for name, result in reports.items():
         write_json(result, tmp_path / f"{name}.json")
     found = read_suites(tmp_path)
     assert found.main is not None
     assert found.main["suite"] == "cifar10-c"
     assert [suite["suite"] for suite in found.of("corruptions")] == ["cifar10-c", "cifar10-c-bar"]
-    write_json(made["ood"] | {"gate": {"kind": "uniform"}}, tmp_path / "ood.json")
+    write_json(reports["ood"] | {"gate": {"kind": "uniform"}}, tmp_path / "ood.json")
     with pytest.raises(DataError, match=r"ood\.json .* gate is \{'kind': 'uniform'\}"):
         read_suites(tmp_path)
 
 
-def test_what_is_left_to_win_is_written_with_its_sign(made: dict[str, Json], tmp_path: Path) -> None:
-    made["cifar10-c"]["regret"]["cell_oracle"] = {"value": -0.012, "low": -0.02, "high": 0.004}
-    write_json(made["cifar10-c"], tmp_path / "cifar10-c.json")
+def test_what_is_left_to_win_is_written_with_its_sign(reports: dict[str, Json], tmp_path: Path) -> None:
+    reports["cifar10-c"]["regret"]["cell_oracle"] = {"value": -0.012, "low": -0.02, "high": 0.004}
+    write_json(reports["cifar10-c"], tmp_path / "cifar10-c.json")
     text = write_reports(tmp_path)[1].read_text(encoding="utf-8")
     assert "against the gated deck: the best card of each cell −1.2 points (−2.0 to +0.4), any card that is" in text
 
 
-def test_numbers_in_the_json_are_kept(made: dict[str, Json], tmp_path: Path) -> None:
-    path = write_json(made["cifar10-c"], tmp_path / "deck" / "cifar10-c.json")
-    assert read_json(path) == json.loads(path.read_text(encoding="utf-8")) == made["cifar10-c"]
+def test_numbers_in_the_json_are_kept(reports: dict[str, Json], tmp_path: Path) -> None:
+    path = write_json(reports["cifar10-c"], tmp_path / "deck" / "cifar10-c.json")
+    assert read_json(path) == json.loads(path.read_text(encoding="utf-8")) == reports["cifar10-c"]
     assert [file.name for file in path.parent.iterdir()] == ["cifar10-c.json"]
 
 
-def test_the_table_is_written_between_the_markers_and_checked(made: dict[str, Json], tmp_path: Path) -> None:
-    for name, result in made.items():
+def test_the_table_is_written_between_the_markers_and_checked(reports: dict[str, Json], tmp_path: Path) -> None:
+    for name, result in reports.items():
         write_json(result, tmp_path / "reports" / "cifar10-fake" / f"{name}.json")
         write_json(result, tmp_path / "reports" / "cifar10-fake@uniform" / f"{name}.json")
     readme, where = tmp_path / "README.md", ["--reports", str(tmp_path / "reports")]
@@ -85,15 +73,15 @@ def test_the_table_is_written_between_the_markers_and_checked(made: dict[str, Js
     assert text.startswith(f"before\n{tables.BEGIN}\n")
     assert text.endswith(f"\n{tables.END}\nafter\n")
     for suite in ("cifar10-c", "cifar10-c-bar"):
-        shown = made[suite]["routes"]["gated"]["mean"]
+        shown = reports[suite]["routes"]["gated"]["mean"]
         assert f"{100 * shown['value']:.1f} [{100 * shown['low']:.1f}, {100 * shown['high']:.1f}]" in text
     readme.write_text(text.replace("best single card |", "best single card | 1"), encoding="utf-8")
     assert main(["table", *where, "--check", str(readme)]) == 1
 
 
-def test_the_table_has_three_rows_per_corruption_suite(made: dict[str, Json], tmp_path: Path) -> None:
-    made["cifar10-c-bar"]["routes"]["uniform"]["noise"] = None
-    for name, result in made.items():
+def test_the_table_has_three_rows_per_corruption_suite(reports: dict[str, Json], tmp_path: Path) -> None:
+    reports["cifar10-c-bar"]["routes"]["uniform"]["noise"] = None
+    for name, result in reports.items():
         write_json(result, tmp_path / "cifar10-fake" / f"{name}.json")
     lines = [line for line in tables.results_table(tmp_path).splitlines() if line.startswith("|")]
     names = [line.split(" | ")[0].strip("| ") for line in lines[2:]]
@@ -108,16 +96,16 @@ def test_a_file_without_markers_is_refused_by_name() -> None:
         tables.with_table(f"{tables.END}\n{tables.BEGIN}", "table", name="README.md")
 
 
-def test_no_report_gives_a_sentence(made: dict[str, Json], tmp_path: Path) -> None:
+def test_no_report_gives_a_sentence(reports: dict[str, Json], tmp_path: Path) -> None:
     assert tables.results_table(tmp_path) == "No deck has been measured yet."
-    write_json(made["ood"], tmp_path / "cifar10-fake" / "ood.json")
+    write_json(reports["ood"], tmp_path / "cifar10-fake" / "ood.json")
     assert tables.results_table(tmp_path) == "No deck has been measured yet."
 
 
 def test_reports_are_rendered_again_from_a_folder_or_a_file_in_it(
-    made: dict[str, Json], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    reports: dict[str, Json], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = write_json(made["cifar10.1"], tmp_path / "deck" / "cifar10.1.json")
+    path = write_json(reports["cifar10.1"], tmp_path / "deck" / "cifar10.1.json")
     assert main(["report", str(path.parent)]) == 0
     page = (path.parent / "report.html").read_bytes()
     assert main(["report", str(path)]) == 0
