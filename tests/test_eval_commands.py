@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from eval_tiny import CLASSES, PART, SUITE, TEST, labelled, tiny_deck, tiny_test, write_root
+from eval_tiny import CLASSES, PART, SUITE, TEST, labelled, tiny_test
 from PIL import Image
 
 from cards_deck.corruptions import CORRUPTIONS, corrupt
@@ -23,20 +23,10 @@ from eval.suites import SUITES
 
 
 @pytest.fixture(scope="module")
-def deck() -> Deck:
-    return tiny_deck()
-
-
-@pytest.fixture(scope="module")
-def root(deck: Deck, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_root(deck, tmp_path_factory.mktemp("data"))
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory, deck: Deck) -> Path:
+def shared(tmp_path_factory: pytest.TempPathFactory, eval_deck: Deck) -> Path:
     """A folder with the deck and a cache that the tests of this file share."""
     folder = tmp_path_factory.mktemp("shared")
-    write_deck(deck, folder / "deck")
+    write_deck(eval_deck, folder / "deck")
     return folder
 
 
@@ -66,9 +56,9 @@ def _read(path: Path) -> dict[str, Any]:
 
 @pytest.mark.usefixtures("drawn")
 def test_a_measured_deck_has_its_json_and_one_report(
-    shared: Path, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    shared: Path, eval_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert _run(shared, root, tmp_path) == 0
+    assert _run(shared, eval_root, tmp_path) == 0
     assert sorted(path.name for path in (tmp_path / "fake").iterdir()) == ["cifar10-c.json", "report.html", "report.md"]
     result = _read(tmp_path / "fake" / "cifar10-c.json")
     assert set(result["timing"]["batch_1_ms"]) == {"gated", "uniform", "best_card"}
@@ -90,9 +80,11 @@ def test_reports_are_rendered_again_folder_by_folder(
     ]
 
 
-def test_another_gate_goes_to_a_folder_of_its_own_and_runs_no_card(shared: Path, root: Path, tmp_path: Path) -> None:
-    assert _run(shared, root, tmp_path, "--max-cards", "1", "--margin", "0.25") == 0
-    assert _run(shared, root, tmp_path, "--gate", "uniform") == 0
+def test_another_gate_goes_to_a_folder_of_its_own_and_runs_no_card(
+    shared: Path, eval_root: Path, tmp_path: Path
+) -> None:
+    assert _run(shared, eval_root, tmp_path, "--max-cards", "1", "--margin", "0.25") == 0
+    assert _run(shared, eval_root, tmp_path, "--gate", "uniform") == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["fake@spectral-maxcards1-margin0.25", "fake@uniform"]
     first = _read(tmp_path / "fake@spectral-maxcards1-margin0.25" / "cifar10-c.json")
     second = _read(tmp_path / "fake@uniform" / "cifar10-c.json")
@@ -101,14 +93,23 @@ def test_another_gate_goes_to_a_folder_of_its_own_and_runs_no_card(shared: Path,
     assert first["cells"]["cards"] == second["cells"]["cards"]
 
 
-def test_samples_are_the_images_of_the_cells_and_the_surest_mistakes(
-    shared: Path, root: Path, tmp_path: Path, deck: Deck
+@pytest.mark.parametrize("most", ["0", "5"])
+def test_more_cards_than_there_are_are_refused(
+    most: str, shared: Path, eval_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert _run(shared, root, tmp_path, "--samples", "--no-timing") == 0
+    assert _run(shared, eval_root, tmp_path / "out", "--max-cards", most) == 1
+    assert f"--max-cards must be 1 to 4, as many as the deck has, not {most}" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_samples_are_the_images_of_the_cells_and_the_surest_mistakes(
+    shared: Path, eval_root: Path, tmp_path: Path, eval_deck: Deck
+) -> None:
+    assert _run(shared, eval_root, tmp_path, "--samples", "--no-timing") == 0
     with np.load(tmp_path / "fake" / "samples" / "cifar10-c.npz") as stored:
         arrays = dict(stored)
     assert arrays["cells"].tolist() == [f"{name} {severity}" for name, severity in SUITE.cells]
-    test = tiny_test(deck)
+    test = tiny_test(eval_deck)
     rows = {image.tobytes(): row for row, image in enumerate(test.images)}
     place = arrays["cells"].tolist().index("contrast 3")
     shown = {corrupt(test.images[row : row + 1], "contrast", 3, seed=0).tobytes() for row in rows.values()}
@@ -123,21 +124,21 @@ def test_samples_are_the_images_of_the_cells_and_the_surest_mistakes(
     assert (tmp_path / "fake" / "samples.html").is_file()
 
 
-def test_samples_are_refused_where_reports_are_published(shared: Path, root: Path) -> None:
+def test_samples_are_refused_where_reports_are_published(shared: Path, eval_root: Path) -> None:
     published = Path(__file__).resolve().parent.parent / "eval" / "reports"
-    assert _run(shared, root, published, "--samples") == 1
+    assert _run(shared, eval_root, published, "--samples") == 1
 
 
 def test_a_written_layout_is_measured_as_what_it_is(
-    shared: Path, root: Path, tmp_path: Path, deck: Deck, capsys: pytest.CaptureFixture[str]
+    shared: Path, eval_root: Path, tmp_path: Path, eval_deck: Deck, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["write", "--data", str(root), "--out", str(tmp_path), "--seed", "5"]) == 0
+    assert main(["write", "--data", str(eval_root), "--out", str(tmp_path), "--seed", "5"]) == 0
     folder = tmp_path / "CIFAR-10-C"
     assert {path.name for path in folder.glob("*.npy")} == {"labels.npy", *(f"{n}.npy" for n in SUITE.corruptions)}
     assert f"{TEST} images" in capsys.readouterr().out
     for split in ("train", "test"):
-        (tmp_path / f"cifar10_{split}.npz").write_bytes((root / f"cifar10_{split}.npz").read_bytes())
-    for source, name in ((root, "made"), (tmp_path, "read")):
+        (tmp_path / f"cifar10_{split}.npz").write_bytes((eval_root / f"cifar10_{split}.npz").read_bytes())
+    for source, name in ((eval_root, "made"), (tmp_path, "read")):
         assert _run(shared, source, tmp_path / name, "--no-timing", "--seed", "5" if name == "made" else "0") == 0
     made, read = (_read(tmp_path / name / "fake" / "cifar10-c.json") for name in ("made", "read"))
     assert read["title"] == made["title"] == "CIFAR-10-C (regenerated, seed 5)"
@@ -183,14 +184,14 @@ def test_a_folder_of_64_pixel_images_in_four_classes(tmp_path: Path) -> None:
 
 
 def test_all_suites_leave_out_what_cannot_be_measured(
-    shared: Path, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    shared: Path, eval_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in set(SUITES) - {"cifar10-c", "cifar100-c"}:
         monkeypatch.delitem(SUITES, name)
-    assert _run(shared, root, tmp_path, "--suite", "all", "--no-timing") == 0
+    assert _run(shared, eval_root, tmp_path, "--suite", "all", "--no-timing") == 0
     assert "cifar100-c is left out" in capsys.readouterr().err
     assert [path.name for path in (tmp_path / "fake").glob("*.json")] == ["cifar10-c.json"]
-    assert _run(shared, root, tmp_path, "--suite", "all", "--name", "cifar10") == 1
+    assert _run(shared, eval_root, tmp_path, "--suite", "all", "--name", "cifar10") == 1
 
 
 def test_an_expected_error_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

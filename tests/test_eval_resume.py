@@ -83,7 +83,6 @@ def test_another_gate_needs_no_pass_and_no_image(
     evaluate(eval_deck, settings)
     passes.clear()
     monkeypatch.setattr("eval.cells.corruptions.corrupt", None)
-    margin = {"margin": 0.9}
     results = [
         evaluate(dataclasses.replace(eval_deck, gate=gate), settings)
         for gate in (
