@@ -1,15 +1,14 @@
 """A deck: ordered cards, the reference spectra of their augmentations and the gate's parameters; and its folder.
 
 The folder holds `deck.json`, one safetensors file per card, one for the references and, where cards have masks in
-common, one for those. Files are named by their content, and only the last step, renaming the new `deck.json` into
-place, makes a new deck: until then the old one stands untouched, and files that the deck does not name (a README,
-logs) are left alone.
+common or the gate has learned arrays, one for those. Files are named by their content, and only the last step, renaming
+the new `deck.json` into place, makes a new deck: until then the old one stands untouched, and files that the deck does
+not name (a README, logs) are left alone.
 """
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import os
 from collections.abc import Mapping
@@ -18,10 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from cards_deck import files
-from cards_deck.card import Card, card_bytes, card_from_bytes
+from cards_deck.card import Card
 from cards_deck.checks import NAME_RULE, is_name, is_text, is_whole
-from cards_deck.errors import CardError, DeckError, InputError
+from cards_deck.deck_cards import card_files, originals_of, read_cards
+from cards_deck.errors import DeckError, InputError
 from cards_deck.gate_config import GateConfig
+from cards_deck.gate_file import gate_bytes, gate_from_bytes
+from cards_deck.inference.gates import gate_for
 from cards_deck.manifest import (
     MANIFEST,
     MAX_CARDS,
@@ -32,11 +34,19 @@ from cards_deck.manifest import (
     read_manifest,
     read_verified,
 )
-from cards_deck.masks import SharedMasks, common_masks, masks_bytes, masks_from_bytes
 from cards_deck.references import References, references_bytes, references_from_bytes
 from cards_deck.shapes import output_classes
 
-__all__ = ["Deck", "GateConfig", "References", "card_sizes", "read_deck", "size_on_disk", "write_deck"]
+__all__ = [
+    "Deck",
+    "GateConfig",
+    "References",
+    "card_sizes",
+    "originals_of",
+    "read_deck",
+    "size_on_disk",
+    "write_deck",
+]
 
 MAX_CLASSES = 100_000
 
@@ -74,8 +84,10 @@ class Deck:
             self._require(not twice, f"two cards have the {what} {', '.join(twice)}")
         for card in self.cards:
             self._check_card(card)
-        if self.gate.kind == "spectral":
-            self._check_augmentations()
+        try:
+            gate_for(self)
+        except InputError as error:
+            raise DeckError(f"deck {self.name!r}: {error}") from None
 
     def _check_classes(self) -> None:
         texts = all(is_text(name, 200) for name in self.classes)
@@ -92,9 +104,15 @@ class Deck:
         self._require(heads == count, f"card {card.name!r} answers {heads} classes, the deck has {count}")
 
     def _check_augmentations(self) -> None:
-        trained, known = {card.augmentation for card in self.cards}, set(self.references.augmentations)
+        trained = {self.cards[place].augmentation for place in self.originals}
+        known = set(self.references.augmentations)
         self._require(trained <= known, f"there is no reference spectrum for {', '.join(sorted(trained - known))}")
         self._require(known <= trained, f"no card was trained under {', '.join(sorted(known - trained))}")
+
+    @property
+    def originals(self) -> tuple[int, ...]:
+        """Places of the cards that are not averages of other cards of this deck."""
+        return originals_of(self.cards)
 
     def _require(self, holds: bool, text: str) -> None:
         if not holds:
@@ -130,13 +148,19 @@ def write_deck(deck: Deck, folder: str | os.PathLike[str]) -> Path:
 
 def _packed(deck: Deck) -> tuple[dict[str, bytes], bytes]:
     contents: dict[str, bytes] = {}
-    shared = _shared_masks(deck)
-    masks = _add(contents, "masks", shared[0]) if shared else {}
+    masks, written = card_files(deck.cards)
     cards: list[dict[str, Any]] = []
-    for card in deck.cards:
-        entry = _add(contents, card.name, card_bytes(card, shared[1] if shared else None))
+    shared = _add(contents, "masks", masks) if masks is not None else {}
+    for card, data in zip(deck.cards, written, strict=True):
+        entry = _add(contents, card.name, data)
         cards.append({"name": card.name, "id": card.id, **entry, "record": json.loads(card.record.to_json())})
     references = _add(contents, "references", references_bytes(deck.references))
+    gate: dict[str, Any] = deck.gate.scalars()
+    try:
+        if deck.gate.arrays:
+            gate["arrays"] = _add(contents, "gate", gate_bytes(deck.gate.arrays))
+    except ValueError as error:
+        raise DeckError(f"deck {deck.name!r}: {error}") from None
     manifest = {
         "schema_version": SCHEMA_VERSION,
         "name": deck.name,
@@ -144,9 +168,9 @@ def _packed(deck: Deck) -> tuple[dict[str, bytes], bytes]:
         "classes": deck.classes,
         "image_size": deck.image_size,
         "preprocessing": PREPROCESSING,
-        "gate": dataclasses.asdict(deck.gate),
+        "gate": gate,
         "references": references,
-        "masks": masks,
+        "masks": shared,
         "cards": cards,
         "measured": deck.measured,
     }
@@ -164,16 +188,8 @@ def _add(contents: dict[str, bytes], name: str, data: bytes) -> dict[str, str]:
     return {"file": file, "sha256": digest}
 
 
-def _shared_masks(deck: Deck) -> tuple[bytes, SharedMasks] | None:
-    common = common_masks(card.masks for card in deck.cards)
-    if not common:
-        return None
-    data = masks_bytes(common)
-    return data, masks_from_bytes(data)
-
-
 def card_sizes(deck: Deck) -> dict[str, int]:
-    """Bytes of each card's file by the card's name, without the masks that cards share.
+    """Bytes of each card's file by the card's name, without the masks that cards share and the parents of averages.
 
     Of a deck from a folder, the sizes of its files; of another, what `write_deck` would write. DeckError where the
     folder is gone.
@@ -181,8 +197,7 @@ def card_sizes(deck: Deck) -> dict[str, int]:
     if deck.folder is not None:
         entries = read_manifest(deck.folder)["cards"]
         return {entry["name"]: (deck.folder / plain_name(deck.folder, entry)).lstat().st_size for entry in entries}
-    shared = _shared_masks(deck)
-    return {card.name: len(card_bytes(card, shared[1] if shared else None)) for card in deck.cards}
+    return {card.name: len(data) for card, data in zip(deck.cards, card_files(deck.cards)[1], strict=True)}
 
 
 def _named_files(root: Path) -> frozenset[str]:
@@ -214,8 +229,8 @@ def read_deck(folder: str | os.PathLike[str]) -> Deck:
     root = Path(folder)
     manifest = read_manifest(root)
     references = _read_references(root, manifest["references"])
-    shared = _read_masks(root, manifest["masks"])
-    cards = tuple(_read_card(root, entry, shared) for entry in manifest["cards"])
+    cards = read_cards(root, manifest["cards"], manifest["masks"])
+    arrays = _read_arrays(root, manifest["gate"].pop("arrays", {}))
     try:
         return Deck(
             name=manifest["name"],
@@ -224,7 +239,7 @@ def read_deck(folder: str | os.PathLike[str]) -> Deck:
             image_size=manifest["image_size"],
             cards=cards,
             references=references,
-            gate=GateConfig(**manifest["gate"]),
+            gate=GateConfig.from_scalars(manifest["gate"], arrays),
             measured=manifest["measured"],
             folder=root,
         )
@@ -232,26 +247,14 @@ def read_deck(folder: str | os.PathLike[str]) -> Deck:
         raise DeckError(f"{root / MANIFEST}: {error}") from None
 
 
-def _read_masks(root: Path, entry: Mapping[str, Any]) -> SharedMasks | None:
+def _read_arrays(root: Path, entry: Mapping[str, Any]) -> Mapping[str, Any]:
     if not entry:
-        return None
+        return {}
     data = read_verified(root, entry)
     try:
-        return masks_from_bytes(data)
+        return gate_from_bytes(data)
     except ValueError as error:
-        raise DeckError(f"{root / entry['file']} is not readable as shared masks: {error}") from None
-
-
-def _read_card(root: Path, entry: Mapping[str, Any], shared: SharedMasks | None) -> Card:
-    try:
-        card = card_from_bytes(read_verified(root, entry), str(root / entry["file"]), shared)
-    except CardError as error:
-        raise DeckError(str(error)) from None
-    same_record = json.loads(card.record.to_json()) == entry["record"]
-    if (card.name, card.id) != (entry["name"], entry["id"]) or not same_record:
-        found = f"{card.name!r} ({card.id})"
-        raise DeckError(f"{root / entry['file']} holds card {found}, not the one that {MANIFEST} describes")
-    return card
+        raise DeckError(f"{root / entry['file']} is not readable as a gate's arrays: {error}") from None
 
 
 def _read_references(root: Path, entry: Mapping[str, Any]) -> References:

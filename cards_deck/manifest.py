@@ -11,7 +11,7 @@ from cards_deck import files
 from cards_deck.checks import is_whole
 from cards_deck.errors import DeckError
 
-MANIFEST, SCHEMA_VERSION = "deck.json", 2
+MANIFEST, SCHEMA_VERSION = "deck.json", 3
 PREPROCESSING = {"layout": "uint8 [n, h, w, 3]", "resize": "centre crop to a square, antialiased bicubic"}
 MAX_MANIFEST, MAX_FILE = 1 << 23, 1 << 30
 MAX_CARDS = 1000
@@ -23,7 +23,7 @@ _FIELDS: Mapping[str, type[Any]] = {
     "classes": list,
     "image_size": int,
     "preprocessing": dict,
-    "gate": dict,
+    "gate": dict,  # since version 3 with an entry "arrays" where it has learned some
     "references": dict,
     "masks": dict,  # since version 2; empty where no mask is shared
     "cards": list,
@@ -66,6 +66,10 @@ def _check_entries(path: Path, manifest: dict[str, Any]) -> None:
         raise DeckError(f"{path}: the references must have exactly file and sha256")
     if manifest["masks"] and set(manifest["masks"]) != {"file", "sha256"}:
         raise DeckError(f"{path}: the shared masks must have exactly file and sha256, or nothing")
+    if (arrays := manifest["gate"].get("arrays", {})) and not (
+        isinstance(arrays, dict) and set(arrays) == {"file", "sha256"}
+    ):
+        raise DeckError(f"{path}: the gate's arrays must have exactly file and sha256, or nothing")
     named = named_files(path.parent, manifest)
     if len(set(named)) != len(named):
         raise DeckError(f"{path}: two entries name the same file")
@@ -74,9 +78,9 @@ def _check_entries(path: Path, manifest: dict[str, Any]) -> None:
 
 
 def named_files(root: Path, manifest: Mapping[str, Any]) -> list[str]:
-    """Files of the cards, the references and the shared masks; DeckError where one would lie outside `root`."""
-    shared = [manifest["masks"]] if manifest["masks"] else []
-    return [plain_name(root, entry) for entry in (*manifest["cards"], manifest["references"], *shared)]
+    """Files of the cards, references, shared masks and gate; DeckError where one would lie outside `root`."""
+    more = [entry for entry in (manifest["masks"], manifest["gate"].get("arrays")) if entry]
+    return [plain_name(root, entry) for entry in (*manifest["cards"], manifest["references"], *more)]
 
 
 def plain_name(root: Path, entry: Mapping[str, Any]) -> str:

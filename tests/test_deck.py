@@ -69,7 +69,7 @@ def _field(field: str, value: Any) -> Callable[[dict[str, Any]], Any]:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (_field("schema_version", 3), "schema_version 3: this release reads versions 1 to 2"),
+        (_field("schema_version", 4), "schema_version 4: this release reads versions 1 to 3"),
         (_field("schema_version", True), "schema_version True"),
         (lambda m: m.pop("schema_version"), "schema_version None"),
         (_field("extra", 1), "exactly the fields"),
@@ -83,8 +83,8 @@ def _field(field: str, value: Any) -> Callable[[dict[str, Any]], Any]:
         (_field("classes", ["a", "b"]), "answers 10 classes, the deck has 2"),
         (_field("classes", [1] * 10), "distinct names"),
         (_field("preprocessing", {}), "cannot do the preprocessing"),
-        (_field("gate", {"kind": "magic"}), "kind must be"),
-        (_field("gate", {"temperature": 1}), "unexpected keyword"),
+        (_field("gate", {"kind": "magic"}), "unknown gate"),
+        (_field("gate", {"temperature": 1}), "no .temperature."),
         (_field("gate", {"max_cards": 0}), "max_cards"),
         (_field("gate", {"margin": "big"}), "margin"),
         (_field("gate", {"unknown_quantile": 2}), "unknown_quantile"),
@@ -239,10 +239,11 @@ def test_a_wrong_reference_file_is_refused() -> None:
     assert references_from_bytes(tensorfile.encode(tensors, metadata)).augmentations == OLD.references.augmentations
     without = {name: array for name, array in tensors.items() if name != "scale"}
     for wrong in (
-        tensorfile.encode(tensors, {**metadata, "version": "2"}),
+        tensorfile.encode(tensors, {**metadata, "version": "1"}),
+        tensorfile.encode(tensors, {**metadata, "version": "3"}),
         tensorfile.encode(tensors, {**metadata, "augmentations": "7"}),
         tensorfile.encode(tensors, {**metadata, "augmentations": ""}),
         tensorfile.encode(without, metadata),
     ):
-        with pytest.raises(ValueError):  # noqa: PT011  (four different texts)
+        with pytest.raises(ValueError):  # noqa: PT011  (five different texts)
             references_from_bytes(wrong)

@@ -25,7 +25,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def table(deck: Deck) -> str:
-    """The deck as text: what it is, then one line per card.
+    """The deck as text: what it is, one line per card, and what averages are made of.
 
     Density is the share of weights kept, MACs left the share of multiply-adds that those take, MMACs their number for
     one image in millions, bytes the card's file, without the masks that cards share.
@@ -34,7 +34,20 @@ def table(deck: Deck) -> str:
     rows = [HEADINGS, *(_row(card, deck, sizes[card.name]) for card in deck.cards)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join([*_summary(deck), "", *lines])
+    return "\n".join([*_summary(deck), "", *lines, *_averages(deck)])
+
+
+def _averages(deck: Deck) -> list[str]:
+    """What each average of other cards is made of, and the barrier between those."""
+    names = {card.id: card.name for card in deck.cards}
+    lines = []
+    for place in sorted(set(range(len(deck.cards))) - set(deck.originals)):
+        card = deck.cards[place]
+        shares = zip(card.record.method["coefficients"], card.record.parents, strict=True)
+        height = deck.measured.get(card.id, {}).get("barrier", {}).get("height")
+        barrier = "" if height is None else f"; barrier {100 * height:.2f} points"
+        lines.append(f"{card.name} = {' + '.join(f'{share:.3g} {names[parent]}' for share, parent in shares)}{barrier}")
+    return ["", *lines] if lines else []
 
 
 def _summary(deck: Deck) -> list[str]:

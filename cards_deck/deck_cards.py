@@ -1,0 +1,98 @@
+"""The cards of a deck and their files: masks in common are stored once, averages as what they are averages of."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cards_deck.averages import average_bytes, average_from_bytes, is_average
+from cards_deck.card import Card, card_bytes, card_from_bytes
+from cards_deck.errors import CardError, DeckError
+from cards_deck.manifest import MANIFEST, read_verified
+from cards_deck.masks import SharedMasks, common_masks, masks_bytes, masks_from_bytes
+
+
+def originals_of(cards: Sequence[Card]) -> tuple[int, ...]:
+    """Places of the cards that are not averages of others among them."""
+    ids = {card.id for card in cards}
+    return tuple(i for i, card in enumerate(cards) if not (card.averaged and set(card.record.parents) <= ids))
+
+
+def card_files(cards: Sequence[Card]) -> tuple[bytes | None, list[bytes]]:
+    """(the file of the masks in common or None, the file of each card).
+
+    An average is written as such where the other cards' files give it back bit for bit, else whole.
+    """
+    places = originals_of(cards)
+    common = common_masks(cards[place].masks for place in places)
+    masks = masks_bytes(common) if common else None
+    shared = masks_from_bytes(masks) if masks is not None else None
+    written = {place: card_bytes(cards[place], shared) for place in places}
+    if len(places) < len(cards):
+        stored = [card_from_bytes(data, cards[place].name, shared) for place, data in written.items()]
+        parents = {card.id: card for card in stored}
+        for place, card in enumerate(cards):
+            if place not in written:
+                written[place] = _average_file(card, parents) or card_bytes(card, shared)
+    return masks, [written[place] for place in range(len(cards))]
+
+
+def _average_file(card: Card, parents: Mapping[str, Card]) -> bytes | None:
+    data = average_bytes(card)
+    try:
+        average_from_bytes(data, card.name, parents)
+    except CardError:
+        return None
+    return data
+
+
+def read_cards(root: Path, entries: Sequence[Mapping[str, Any]], masks: Mapping[str, Any]) -> tuple[Card, ...]:
+    """The cards that a manifest's entries name, in their order; DeckError, naming the file, for any that is not whole.
+
+    `masks` is the manifest's entry of the masks in common, empty where there are none.
+    """
+    shared = _read_masks(root, masks)
+    found: dict[int, Card] = {}
+    averages: dict[int, bytes] = {}
+    for place, entry in enumerate(entries):
+        data = read_verified(root, entry)
+        if is_average(data):
+            averages[place] = data
+        else:
+            found[place] = _read_card(root, entry, data, shared)
+    parents = {card.id: card for card in found.values() if not card.averaged}
+    for place, data in averages.items():
+        source = str(root / entries[place]["file"])
+        try:
+            found[place] = average_from_bytes(data, source, parents)
+        except CardError as error:
+            raise DeckError(str(error)) from None
+    for place, entry in enumerate(entries):
+        _check_described(root, entry, found[place])
+    return tuple(found[place] for place in range(len(entries)))
+
+
+def _read_masks(root: Path, entry: Mapping[str, Any]) -> SharedMasks | None:
+    if not entry:
+        return None
+    data = read_verified(root, entry)
+    try:
+        return masks_from_bytes(data)
+    except ValueError as error:
+        raise DeckError(f"{root / entry['file']} is not readable as shared masks: {error}") from None
+
+
+def _read_card(root: Path, entry: Mapping[str, Any], data: bytes, shared: SharedMasks | None) -> Card:
+    try:
+        return card_from_bytes(data, str(root / entry["file"]), shared)
+    except CardError as error:
+        raise DeckError(str(error)) from None
+
+
+def _check_described(root: Path, entry: Mapping[str, Any], card: Card) -> None:
+    same_record = json.loads(card.record.to_json()) == entry["record"]
+    if (card.name, card.id) != (entry["name"], entry["id"]) or not same_record:
+        found = f"{card.name!r} ({card.id})"
+        raise DeckError(f"{root / entry['file']} holds card {found}, not the one that {MANIFEST} describes")
