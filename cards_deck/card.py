@@ -67,6 +67,8 @@ class Card:
         self._check_quantized()
         object.__setattr__(self, "num_weights", sum(int(np.prod(self.shapes[name])) for name in names))
         object.__setattr__(self, "num_kept", sum(kept[name][1] for name in names))
+        fits = self.record.cut_from is None or self.record.cut_from >= self.num_weights
+        self._require(fits, f"has {self.num_weights} weights, more than the {self.record.cut_from} it was cut from")
         found, stated = self.density, self.record.density
         self._require(abs(found - stated) <= 1e-6, f"keeps {found:.8f} of its weights, its record says {stated:.8f}")
 
@@ -117,8 +119,8 @@ class Card:
 
     @property
     def density(self) -> float:
-        """Fraction of conv and linear weights kept, from the masks."""
-        return self.num_kept / max(self.num_weights, 1)
+        """Fraction of conv and linear weights kept, from the masks; where channels were cut, of all there were."""
+        return self.num_kept / max(self.record.cut_from or self.num_weights, 1)
 
 
 def card_bytes(card: Card, shared: SharedMasks | None = None) -> bytes:

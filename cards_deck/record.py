@@ -19,7 +19,8 @@ AVERAGE, MAX_PARENTS = "average", 1000
 class CardRecord:
     """How a card was made. Exactly these fields make its `id`, so two cards made alike share it.
 
-    `density` is the fraction of conv and linear weights kept, in (0, 1]; `bits` the width of a kept value in the file:
+    `density` is the fraction of conv and linear weights kept, in (0, 1], of those of the network it was cut from where
+    its method says how many those were (`weights`); `bits` the width of a kept value in the file:
     32 or 16 (floats), 8 (int8), 2 (ternary) or 1 (sign), the last three with a scale for each layer or output;
     `parents` the ids of the cards that this one was fine-tuned, quantized or blended from. The dicts hold plain JSON
     values and a "name" where they describe a registered thing.
@@ -54,6 +55,8 @@ class CardRecord:
         object.__setattr__(self, "parents", tuple(self.parents))
         if self.averaged:
             self._check_coefficients()
+        if self.cut_from is not None and not is_whole(self.cut_from, 1, 1 << 40):
+            raise CardError(f"a card's method may hold `weights`, a whole number from 1, not {self.cut_from!r:.80}")
         self.to_json()  # refuses what JSON cannot hold
 
     def _check_coefficients(self) -> None:
@@ -67,6 +70,11 @@ class CardRecord:
                 f"an average must have one coefficient for each of 2 to {MAX_PARENTS} distinct parents, not "
                 f"{len(weights)} for {len(self.parents)}"
             )
+
+    @property
+    def cut_from(self) -> int | None:
+        """Conv and linear weights of the larger network whose channels were cut to make this one; None: not cut."""
+        return self.method.get("weights")
 
     @property
     def averaged(self) -> bool:

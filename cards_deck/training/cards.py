@@ -15,6 +15,7 @@ from cards_deck.data import Dataset
 from cards_deck.errors import InputError
 from cards_deck.registry import describe
 from cards_deck.training.export import export_graph
+from cards_deck.training.networks import resized
 from cards_deck.training.recipe import Recipe
 from cards_deck.training.tickets import Ticket
 
@@ -80,7 +81,13 @@ def _array(tensor: torch.Tensor) -> NDArray[np.float32]:
 
 
 def ticket_of(card: Card, network: nn.Module) -> Ticket:
-    """Return `card` as a ticket of `network`; InputError unless it has the card's architecture and classes."""
+    """Return `card` as a ticket of `network`; InputError unless it has the card's architecture and classes.
+
+    A card whose channels were cut out of that architecture gives a ticket with its own, smaller network.
+    """
+    own = None
+    if card.record.cut_from is not None:
+        own = network = resized(network, card.shapes).cpu()
     state = {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
     shapes = {name: tuple(v.shape) for name, v in state.items() if not name.endswith("num_batches_tracked")}
     if differing := sorted(set(shapes.items()) ^ set(card.shapes.items())):
@@ -93,4 +100,4 @@ def ticket_of(card: Card, network: nn.Module) -> Ticket:
     masks = {name: torch.from_numpy(np.array(mask)) for name, mask in card.masks.items()}
     for name in card.graph.weight_names:
         masks.setdefault(name, torch.ones_like(state[name], dtype=torch.bool))
-    return Ticket(masks, state)
+    return Ticket(masks, state, network=own, weights=card.record.cut_from)

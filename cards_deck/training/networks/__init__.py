@@ -13,9 +13,9 @@ from torch import nn
 
 from cards_deck.registry import Registry, discover
 
-__all__ = ["NETWORKS", "Network", "Normalize", "initialise", "memory_format", "prunable_weights"]
+__all__ = ["NETWORKS", "Network", "Normalize", "initialise", "memory_format", "prunable_weights", "resized"]
 
-from cards_deck.training.networks.layers import Normalize, initialise, memory_format, prunable_weights
+from cards_deck.training.networks.layers import Normalize, initialise, memory_format, prunable_weights, resized
 
 
 class Network(Protocol):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
+
+from cards_deck.errors import InputError
 
 
 class Normalize(nn.Module):
@@ -54,3 +57,34 @@ def memory_format(network: nn.Module) -> torch.memory_format:
         for m in network.modules()
     )
     return torch.contiguous_format if narrow else torch.channels_last
+
+
+def resized(network: nn.Module, shapes: Mapping[str, tuple[int, ...]]) -> nn.Module:
+    """Return a copy of `network` whose tensors have `shapes`, by their names in the state: one with channels cut out.
+
+    Zero where the shape is another than before. InputError where a tensor is missing or has another number of
+    dimensions.
+    """
+    changed = copy.deepcopy(network)
+    for name, module in changed.named_modules():
+        if isinstance(module, nn.Conv2d | nn.BatchNorm2d | nn.Linear):
+            for tensor in ("weight", "bias", "running_mean", "running_var"):
+                _resize(module, tensor, f"{name}.{tensor}", shapes)
+        if isinstance(module, nn.Conv2d):
+            module.out_channels, module.in_channels = module.weight.shape[0], module.weight.shape[1] * module.groups
+        elif isinstance(module, nn.Linear):
+            module.out_features, module.in_features = module.weight.shape
+        elif isinstance(module, nn.BatchNorm2d) and module.running_mean is not None:
+            module.num_features = len(module.running_mean)
+    return changed.to(memory_format=memory_format(changed))  # type: ignore[call-overload,no-any-return]
+
+
+def _resize(module: nn.Module, tensor: str, name: str, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    value = getattr(module, tensor, None)
+    if value is None:
+        return
+    if name not in shapes or len(shapes[name]) != value.dim():
+        raise InputError(f"{name!r} must have {value.dim()} dimensions, got shape {shapes.get(name)}: another network")
+    if tuple(value.shape) != shapes[name]:
+        fresh = value.detach().new_zeros(shapes[name])
+        setattr(module, tensor, nn.Parameter(fresh) if isinstance(value, nn.Parameter) else fresh)
