@@ -126,12 +126,20 @@ def build_references(named_images: Mapping[str, Images], *, batch: int = 512) ->
     if not names or len({images.shape[1] for images in named_images.values()}) != 1:
         raise InputError("references need at least one augmentation, all of one image size")
     spectra = np.stack([mean_log_amplitude(named_images[name], batch=batch) for name in names])
-    own: list[float] = []
+    own: list[Floats] = []
     nearest: list[Floats] = []
     for index, name in enumerate(names):
         images = named_images[name]
-        found = [distances(log_amplitude(images[i : i + batch]), spectra) for i in range(0, len(images), batch)]
-        own.append(float(np.mean([d for part in found for d in part[:, index]], dtype=np.float64)))
-        nearest += [part.min(axis=1) for part in found]
-    levels = np.quantile(np.concatenate(nearest), np.linspace(0, 1, QUANTILE_LEVELS))
-    return References(names, spectra, np.asarray(own, np.float32), np.maximum.accumulate(levels).astype(np.float32))
+        parts = [distances(log_amplitude(images[i : i + batch]), spectra) for i in range(0, len(images), batch)]
+        found = np.concatenate(parts)
+        own.append(found[:, index])
+        nearest.append(found.min(axis=1))
+    scale = np.array([column.mean(dtype=np.float64) for column in own], np.float32)
+    tails = np.stack([_levels(column) for column in own])
+    return References(names, spectra, scale, _levels(np.concatenate(nearest)), tails)
+
+
+def _levels(values: Floats) -> Floats:
+    """Quantiles at evenly spaced levels from 0 to 1, rising whatever the rounding."""
+    found = np.quantile(values, np.linspace(0, 1, QUANTILE_LEVELS))
+    return np.maximum.accumulate(found).astype(np.float32)

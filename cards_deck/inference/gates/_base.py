@@ -50,13 +50,7 @@ class Known:
     @classmethod
     def of(cls, deck: Deck) -> Known:
         """The gate's view of a deck."""
-        ids = {card.id for card in deck.cards}
-        originals = tuple(
-            index
-            for index, card in enumerate(deck.cards)
-            if not (card.record.method.get("name") == "average" and set(card.record.parents) <= ids)
-        )
-        return cls(deck.references, tuple(card.augmentation for card in deck.cards), originals)
+        return cls(deck.references, tuple(card.augmentation for card in deck.cards), deck.originals)
 
     def cards_of(self) -> list[list[int]]:
         """For each reference the original cards of its augmentation, in deck order. InputError unless each has some
