@@ -59,17 +59,21 @@ class Settings:
 
 
 class Context:
-    """Handed to `Suite.measure`. What costs time is made when it is first asked for, and kept."""
+    """Handed to `Suite.measure`. What costs time is made when it is first asked for, and kept.
 
-    def __init__(self, deck: Deck, settings: Settings) -> None:
+    `engine` runs the cards; None is what the settings' engine stands for in an evaluation, the same for all cards.
+    """
+
+    def __init__(self, deck: Deck, settings: Settings, *, engine: EngineKind | None = None) -> None:
         self.deck = deck
         self.settings = settings
+        self.engine = resolved(settings.engine) if engine is None else engine
         self.validation_reason: str | None = None  # why `validation` is None
 
     @functools.cached_property
     def predictor(self) -> Predictor:
         """The served path: deck, gate and engines."""
-        return Predictor(self.deck, engine=resolved(self.settings.engine))
+        return Predictor(self.deck, engine=self.engine)
 
     @functools.cached_property
     def measurer(self) -> Measurer:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from cards_deck.card import Card
 from cards_deck.deck import Deck
 from cards_deck.errors import InputError
-from cards_deck.inference.predictor import Predictor
 from eval.context import Context
 
 
@@ -37,14 +36,18 @@ class Version:
 
 
 def versions_of(context: Context, others: Sequence[Deck]) -> list[Version]:
-    """The deck of the context, then `others`; InputError unless they are versions of it that can be told apart."""
-    first, contexts = context.deck, [context, *(Context(deck, context.settings) for deck in others)]
+    """The deck of the context, then `others`; InputError unless they are versions of it that can be told apart.
+
+    AUTO is as in serving, for each card the fastest engine, where other suites take one for all.
+    """
+    first, settings = context.deck, context.settings
     for deck in others:
         _check_version(first, deck)
-    labels = labels_for([each.deck for each in contexts])
-    for each in contexts:  # AUTO as in serving, where other suites take one engine for all
-        each.predictor = Predictor(each.deck, engine=context.settings.engine)
-    return [Version(label, each, _places(first, each.deck)) for label, each in zip(labels, contexts, strict=True)]
+    decks = [first, *others]
+    contexts = [Context(deck, settings, engine=settings.engine) for deck in decks]
+    return [
+        Version(label, each, _places(first, each.deck)) for label, each in zip(labels_for(decks), contexts, strict=True)
+    ]
 
 
 def _check_version(first: Deck, deck: Deck) -> None:

@@ -16,7 +16,7 @@ from cards_deck.inference.predictor import BATCH
 from cards_deck.spectrum import Floats as Floats32
 from eval.cells import balanced_subset, ranks_by_pixels
 from eval.context import Context
-from eval.measure import CellAnswers, Job, clean_job, resolved
+from eval.measure import CellAnswers, Job, clean_job
 from eval.metrics import Floats, knn
 
 BANK = 5000  # training images that are kept
@@ -109,7 +109,7 @@ def vectors_of(context: Context) -> Vectors:
     if cut is None:
         return MeanLogits()
     size = context.deck.image_size
-    runner = load(cut, resolved(context.settings.engine), image_size=size)
+    runner = load(cut, context.engine, image_size=size)
     width = runner(np.zeros((1, size, size, 3), np.uint8)).shape[1]
     return CardFeatures(context, runner, width, f"features-{context.measurer.card_keys[place]}")
 
