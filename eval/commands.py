@@ -21,7 +21,7 @@ from eval.suites import SUITES, Suite, suite_named
 def measure(arguments: Sequence[str]) -> int:
     """Measure one deck: write the JSON of each suite, then the report of everything measured on the deck so far."""
     from eval import report
-    from eval.report.samples import refuse_published, write_samples_page
+    from eval.report.samples import refuse_published
 
     options = measure_parser().parse_args(arguments)
     deck, name = with_gate(read_deck(options.deck), options)
@@ -42,8 +42,6 @@ def measure(arguments: Sequence[str]) -> int:
     if not written:
         raise DataError(f"no suite could be measured with the data under {options.data}")
     written += report.write_reports(folder)
-    if options.samples and (page := write_samples_page(folder)) is not None:
-        written.append(page)
     print("\n".join(f"wrote {file}" for file in written))
     return 0
 

@@ -19,6 +19,7 @@ from cards_deck.data import save_npz
 from cards_deck.deck import Deck, write_deck
 from cards_deck.inference.fake_deck import fake_deck, fake_images
 from eval.__main__ import main
+from eval.report.samples import write_samples_page
 from eval.suites import SUITES
 
 
@@ -121,7 +122,7 @@ def test_samples_are_the_images_of_the_cells_and_the_surest_mistakes(
     ):
         if cell == "clean":
             assert test.labels[rows[image.tobytes()]] == label
-    assert (tmp_path / "fake" / "samples.html").is_file()
+    assert write_samples_page(tmp_path / "fake") == tmp_path / "fake" / "samples.html"
 
 
 def test_samples_are_refused_where_reports_are_published(shared: Path, eval_root: Path) -> None:

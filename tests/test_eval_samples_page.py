@@ -57,16 +57,17 @@ def test_the_page_holds_the_very_pixels(tmp_path: Path) -> None:
     shown, given = pictures(page), arrays()
     assert len(shown) == 12
     for sheet, images in zip(shown[:10], given["images"], strict=True):
-        assert sheet.shape == (16, 32, 3)
+        assert sheet.shape == (17, 35, 4)
         for place, image in enumerate(images):
-            top, left = 8 * (place // 4), 8 * (place % 4)
-            assert np.array_equal(sheet[top : top + 8, left : left + 8], image)
-        assert not sheet[8:, 16:].any()
+            top, left = 9 * (place // 4), 9 * (place % 4)
+            assert np.array_equal(sheet[top : top + 8, left : left + 8, :3], image)
+            assert (sheet[top : top + 8, left : left + 8, 3] == 255).all()
+        assert (sheet[..., 3] == 255).sum() == 6 * 64
     for image, expected in zip(shown[10:], given["mistake_images"], strict=True):
         assert np.array_equal(image, expected)
     assert page.count("4 of 6</small>") == 10
-    assert "<b>ship</b> 99 %<small>is cat, clean</small>" in page
-    assert "<b>cat</b> 50 %<small>is &lt;b&gt;dog, fog 3</small>" in page
+    assert "<b>ship</b> <span>99.0 %</span><small>is cat, clean</small>" in page
+    assert "<b>cat</b> <span>50.0 %</span><small>is &lt;b&gt;dog, fog 3</small>" in page
     assert not re.search(r"<script|<link|https?:", page)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ Arrays = Mapping[str, NDArray[Any]]
 
 PUBLISHED = Path(__file__).resolve().parents[1] / "reports"
 ACROSS = 4  # images beside each other in a cell
+GAP = 1  # pixels between them
 NEEDED = ("cells", "images", "labels", "answers", "classes")
 
 
@@ -92,7 +93,14 @@ def _cells(arrays: Arrays) -> str:
         f'<tr><th scope="row">{escape(words(corruption))}</th>{"".join(cells)}</tr>'
         for corruption, cells in rows.items()
     )
-    return f'<div class="scroll"><table class="samples">{body}</table></div>'
+    return f'<div class="scroll"><table class="samples">{_severities(rows)}{body}</table></div>'
+
+
+def _severities(rows: Mapping[str, Sequence[str]]) -> str:
+    """The head of the table: a severity above each column of cells."""
+    most = max(map(len, rows.values()), default=0)
+    head = "".join(f'<th scope="col">{severity}</th>' for severity in range(1, most + 1))
+    return f'<thead><tr><th scope="col">severity</th>{head}</tr></thead>'
 
 
 def _mistakes(arrays: Arrays) -> str:
@@ -101,20 +109,21 @@ def _mistakes(arrays: Arrays) -> str:
     for image, cell, label, answer, confidence in zip(
         *(arrays[f"mistake_{part}"] for part in ("images", "cells", "labels", "answers", "confidence")), strict=True
     ):
-        text = f"<b>{escape(str(classes[answer]))}</b> {100 * float(confidence):.0f} %"
+        text = f"<b>{escape(str(classes[answer]))}</b> <span>{100 * float(confidence):.1f} %</span>"
         text += f"<small>is {escape(str(classes[label]))}, {escape(words(str(cell)))}</small>"
         figures.append(f"<figure>{_image(image, str(classes[label]), scale=3)}<figcaption>{text}</figcaption></figure>")
     return f'<div class="mistakes">{"".join(figures)}</div>'
 
 
 def _sheet(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Images [s, h, w, 3] as one, `ACROSS` in a line; what is left over stays black."""
-    count, height, width, channels = images.shape
-    lines = -(-count // ACROSS)
-    full = np.zeros((lines * ACROSS, height, width, channels), np.uint8)
-    full[:count] = images
-    grid = full.reshape(lines, ACROSS, height, width, channels).swapaxes(1, 2)
-    return np.ascontiguousarray(grid.reshape(lines * height, ACROSS * width, channels))
+    """Images [s, h, w, 3] as one with an alpha channel, `ACROSS` in a line; what lies between them is clear."""
+    count, height, width, _ = images.shape
+    lines, (down, right) = -(-count // ACROSS), (height + GAP, width + GAP)
+    sheet = np.zeros((lines * down - GAP, ACROSS * right - GAP, 4), np.uint8)
+    for place, image in enumerate(images):
+        top, left = place // ACROSS * down, place % ACROSS * right
+        sheet[top : top + height, left : left + width] = np.dstack([image, np.full((height, width), 255, np.uint8)])
+    return sheet
 
 
 def _image(pixels: NDArray[np.uint8], alt: str, *, scale: float) -> str:
