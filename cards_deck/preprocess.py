@@ -75,7 +75,12 @@ def resize_square(image: Image.Image | NDArray[np.uint8], size: int) -> NDArray[
 
 
 def read_square(path: Path, size: int) -> NDArray[np.uint8]:
-    """uint8 [size, size, 3] of an image file, through `resize_square`; InputError, naming the file, where it is broken.
+    """uint8 [size, size, 3] of an image file, through `resize_square`; InputError as `read_rgb`."""
+    return resize_square(read_rgb(path), size)
+
+
+def read_rgb(path: Path) -> Image.Image:
+    """An image file's pixels, through `to_rgb`; InputError, naming the file, where it is broken.
 
     Files that claim more pixels than Pillow's `MAX_IMAGE_PIXELS` (89 million) are refused before they are decoded.
     """
@@ -83,7 +88,7 @@ def read_square(path: Path, size: int) -> NDArray[np.uint8]:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as image:
-                return resize_square(image, size)
+                return to_rgb(image)
     except (*BROKEN, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise InputError(f"{path}: it must be a whole image that can be read ({error})") from error
 

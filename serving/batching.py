@@ -21,13 +21,14 @@ from cards_deck.inference.predictor import Prediction
 from serving.errors import RequestError
 
 Images = npt.NDArray[np.uint8]
-Predict = Callable[[Images], Prediction]
+Predict = Callable[[Images, bool], Prediction]
 RETRY_AFTER_SECONDS = 1
 
 
 @dataclass(eq=False)
 class _Job:
     images: Images
+    window: bool
     future: asyncio.Future[Prediction]
     queued_at: float = field(default_factory=time.perf_counter)
 
@@ -46,6 +47,7 @@ def rows_of(prediction: Prediction, rows: slice) -> Prediction:
 class MicroBatcher:
     """`await submit(images)` from many tasks; `predict` runs in one thread on batches of about `max_batch` images.
 
+    `predict(images, window)`: a window, whose images are routed together, is always the images of one request alone.
     `on_wait(seconds)` is called for each job as it leaves the queue, `on_batch(images, seconds)` after each call of
     `predict`, `on_depth(images)` whenever the number of queued images changes.
     """
@@ -91,8 +93,8 @@ class MicroBatcher:
         if thread is not None:
             await asyncio.to_thread(thread.shutdown)
 
-    async def submit(self, images: Images) -> Prediction:
-        """The prediction for these images [n, h, w, 3] alone, n >= 1.
+    async def submit(self, images: Images, *, window: bool = False) -> Prediction:
+        """The prediction for these images [n, h, w, 3] alone, n >= 1; `window`: they share one shift.
 
         Raises RequestError overloaded (429) where the queue has no room, not_ready (503) outside start and stop, and
         whatever `predict` raises on these images. A cancelled caller's images leave the queue.
@@ -105,7 +107,7 @@ class MicroBatcher:
                 f"{self._depth} images are waiting and the queue takes {self._max_queue}; try again.",
                 headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
             )
-        job = _Job(images, asyncio.get_running_loop().create_future())
+        job = _Job(images, window, asyncio.get_running_loop().create_future())
         self._jobs.append(job)
         self._change_depth(len(images))
         self._arrived.set()
@@ -131,10 +133,13 @@ class MicroBatcher:
                 self._arrived.clear()
 
     def _take(self) -> list[_Job]:
-        """The next jobs in order of arrival: as many as fit `max_batch` images, and always at least one."""
+        """The next jobs in order of arrival: as many as fit `max_batch` images, and always at least one.
+
+        A window is taken alone: nobody else's images can have a part in its mean spectrum.
+        """
         taken: list[_Job] = []
         images = 0
-        while self._jobs and (not taken or images + len(self._jobs[0].images) <= self._max_batch):
+        while self._jobs and (not taken or self._joins(taken[-1], images)):
             job = self._jobs.popleft()
             images += len(job.images)
             taken.append(job)
@@ -142,10 +147,14 @@ class MicroBatcher:
         self._change_depth(-images)
         return taken
 
+    def _joins(self, last: _Job, images: int) -> bool:
+        job = self._jobs[0]
+        return not (job.window or last.window) and images + len(job.images) <= self._max_batch
+
     async def _answer(self, jobs: list[_Job]) -> None:
         """Settle every job. A batch that fails is run again job by job: only the job at fault gets the error."""
         try:
-            prediction = await self._in_thread(np.concatenate([job.images for job in jobs]))
+            prediction = await self._in_thread(np.concatenate([job.images for job in jobs]), jobs[0].window)
         except Exception as error:  # whatever it is, it belongs to the requests of this batch, never to the loop
             if len(jobs) > 1:
                 for job in jobs:
@@ -160,9 +169,9 @@ class MicroBatcher:
             if not job.future.done():
                 job.future.set_result(rows_of(prediction, rows))
 
-    async def _in_thread(self, images: Images) -> Prediction:
+    async def _in_thread(self, images: Images, window: bool) -> Prediction:
         started = time.perf_counter()
-        prediction = await asyncio.get_running_loop().run_in_executor(self._thread, self._predict, images)
+        prediction = await asyncio.get_running_loop().run_in_executor(self._thread, self._predict, images, window)
         self._on_batch(len(images), time.perf_counter() - started)
         return prediction
 

@@ -7,6 +7,7 @@ import base64
 import binascii
 import json
 import math
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import numpy as np
@@ -50,16 +51,37 @@ def _too_large(max_bytes: int) -> RequestError:
     )
 
 
-def parse_batch(body: bytes, size: int, max_images: int, limits: Limits) -> npt.NDArray[np.uint8]:
-    """uint8 [n, size, size, 3] of `{"shape": [n, h, w, 3], "data": "<base64>"}`; RequestError says what is wrong."""
+OPTIONS = ("window", "explain")
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """uint8 [n, size, size, 3]; `window`: the images share one shift; `explain`: say why with each answer."""
+
+    images: npt.NDArray[np.uint8]
+    window: bool = False
+    explain: bool = False
+
+
+def parse_batch(body: bytes, size: int, max_images: int, limits: Limits) -> Batch:
+    """The images and options of `{"shape": [n, h, w, 3], "data": "<base64>", "window": false, "explain": false}`.
+
+    The last two may be left out. RequestError says what is wrong.
+    """
     if not body:
         raise RequestError("empty_body", "The body is empty; send a JSON object with `shape` and `data`.")
     document = _load_json(body)
-    unknown = set(document) - {"shape", "data"}
-    if unknown:
-        raise RequestError("unknown_field", "The object may only have `shape` and `data`.")
-    if len(document) < 2:
+    if set(document) - {"shape", "data", *OPTIONS}:
+        raise RequestError("unknown_field", "The object may only have `shape`, `data`, `window` and `explain`.")
+    if not {"shape", "data"} <= set(document):
         raise RequestError("missing_field", "The object must have `shape` and `data`.")
+    options = {name: document.get(name, False) for name in OPTIONS}
+    if not all(isinstance(value, bool) for value in options.values()):
+        raise RequestError("bad_parameter", "`window` and `explain` must be true or false.")
+    return Batch(_images(document, size, max_images, limits), **options)
+
+
+def _images(document: dict[str, Any], size: int, max_images: int, limits: Limits) -> npt.NDArray[np.uint8]:
     shape = _shape(document["shape"])
     if shape[0] == 0:
         raise RequestError("empty_batch", "The batch must hold at least one image.")

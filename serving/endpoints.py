@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from cards_deck.inference.predictor import Prediction, Predictor
-from serving.answers import Explainer, answers
+from serving.answers import Explainer, answers, because
 from serving.batching import MicroBatcher, joined
 from serving.bodies import parse_batch, read_body
 from serving.errors import RequestError
@@ -35,6 +35,8 @@ class Endpoints:
         self._deck = predictor.deck
         self._limits = Limits(settings.max_side, settings.max_pixels, settings.min_side, settings.max_aspect)
         self._explainer = Explainer(self._deck)
+        own = self._deck.gate.seconds
+        self._card_seconds = settings.card_seconds if own is None else min(own, settings.card_seconds)
         self._decoder: ThreadPoolExecutor | None = None
         self._batcher = MicroBatcher(
             self._predict,
@@ -68,7 +70,7 @@ class Endpoints:
         prediction = await self._answer(request, image[None])
         answer = answers(self._deck, prediction)[0]
         if options.get("explain") == "1":
-            answer["explanation"] = await self._in_decoder(self._explainer.explain, image, answer)
+            answer["explanation"] = await self._in_decoder(self._explainer.explain, image, prediction)
         return JSONResponse(answer)
 
     async def classify_batch(self, request: Request) -> Response:
@@ -79,9 +81,14 @@ class Endpoints:
         body = await self._body(request)
         started = time.perf_counter()
         size, most = self._deck.image_size, self._settings.max_images
-        images = await self._in_decoder(parse_batch, body, size, most, self._limits)
+        batch = await self._in_decoder(parse_batch, body, size, most, self._limits)
         self._metrics.observe_stage("decode", time.perf_counter() - started)
-        return JSONResponse({"answers": answers(self._deck, await self._answer(request, images))})
+        prediction = await self._answer(request, batch.images, window=batch.window)
+        found = answers(self._deck, prediction)
+        if batch.explain:
+            for row, answer in enumerate(found):
+                answer["explanation"] = because(self._deck, prediction, row, window=len(found) * batch.window)
+        return JSONResponse({"answers": found})
 
     async def _image(self, request: Request) -> Images:
         kind = media_type(request)
@@ -106,21 +113,28 @@ class Endpoints:
         self._metrics.observe_stage("read", time.perf_counter() - started)
         return body
 
-    async def _answer(self, request: Request, images: Images) -> Prediction:
+    async def _answer(self, request: Request, images: Images, *, window: bool = False) -> Prediction:
         """The prediction, unless the deadline passes (504) or the sender goes away (ClientDisconnect)."""
         try:
             async with asyncio.timeout(self._settings.deadline):
-                prediction = await _unless_gone(request, self._batcher.submit(images))
+                prediction = await _unless_gone(request, self._batcher.submit(images, window=window))
         except TimeoutError:
             message = f"No answer within {self._settings.deadline:g} s."
             raise RequestError("deadline_exceeded", message, headers={"Retry-After": "1"}) from None
-        self._metrics.observe_prediction(prediction, gated=self._deck.gate.kind != "uniform")
+        self._metrics.observe_prediction(prediction)
         return prediction
 
-    def _predict(self, images: Images) -> Prediction:
-        """Runs in the batcher's thread; in pieces, so that a large request does not raise the peak of memory."""
-        step = self._settings.max_batch
-        pieces = [self._predictor.predict(images[at : at + step]) for at in range(0, len(images), step)]
+    def _predict(self, images: Images, window: bool) -> Prediction:
+        """Runs in the batcher's thread; in pieces, so that a large request does not raise the peak of memory.
+
+        A window is one piece, or its parts would be routed apart. All pieces share the time for cards.
+        """
+        step = len(images) if window else self._settings.max_batch
+        end = time.monotonic() + self._card_seconds
+        pieces = [
+            self._predictor.predict(images[at : at + step], window=window, seconds=max(end - time.monotonic(), 0))
+            for at in range(0, len(images), step)
+        ]
         for piece in pieces:
             if not np.isfinite(piece.probabilities).all():
                 raise ArithmeticError("a card gave probabilities that are not finite numbers")

@@ -16,7 +16,7 @@ CODES: Mapping[str, tuple[int, str]] = MappingProxyType(
         "bad_base64": (400, "the data is not base64"),
         "bad_field_type": (400, "the field `image` is text instead of a file"),
         "bad_multipart": (400, "the multipart body cannot be parsed"),
-        "bad_parameter": (400, "a query option has a value outside its set"),
+        "bad_parameter": (400, "an option has a value outside its set"),
         "bad_request": (400, "a header or the body breaks HTTP"),
         "bad_shape": (400, "the shape is not [n, h, w, 3] or does not match the data"),
         "empty_batch": (400, "the batch holds no image"),

@@ -8,6 +8,7 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
 
 from cards_deck.deck import Deck, card_sizes
+from cards_deck.explaining import measured_augmentations, reasons
 from cards_deck.inference.engines import EngineKind
 from cards_deck.inference.predictor import Prediction
 from serving.errors import CODES
@@ -15,6 +16,7 @@ from serving.errors import CODES
 STAGES = ("read", "decode", "queue", "predict")
 STATUSES = ("2xx", "3xx", "4xx", "5xx")
 UNIFORM = "uniform"
+FALLBACKS = ("low_confidence", "out_of_time", "unknown_spectrum")
 _DURATIONS = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.125, 0.25, 0.5, 1.0, 2.5)
 _DISTANCES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0)
 _BATCHES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0)
@@ -35,6 +37,8 @@ class Metrics:
     ) -> None:
         self._registry = CollectorRegistry() if registry is None else registry
         self._cards = tuple(card.name for card in deck.cards)
+        self._deck = deck
+        self._gated = bool(measured_augmentations(deck))
         self._choices = (*deck.references.augmentations, UNIFORM)
         self._routes = (*routes, "other")
         self._declare()
@@ -56,8 +60,10 @@ class Metrics:
         self.distance = histogram("gate_distance", "Distance to the nearest reference spectrum.", _DISTANCES)
         self.fallbacks = counter(
             "gate_fallbacks",
-            "Images the gate sent to the plain average of all cards. No gate of this release does: it stays 0.",
+            "Images answered by other cards than their spectrum named, by why: more were asked, or time was up.",
+            "reason",
         )
+        self.abstentions = counter("abstentions", "Images of an unknown spectrum for which no class was named.")
         self.unknown = counter("unknown_spectrum", "Images farther from every reference than the training images.")
         self.shadow = counter(
             "shadow_disagreements",
@@ -83,6 +89,8 @@ class Metrics:
             self.predictions.labels(card)
         for choice in self._choices:
             self.choices.labels(choice)
+        for reason in FALLBACKS:
+            self.fallbacks.labels(reason)
         for code in CODES:
             self.rejected.labels(code)
         for route in self._routes:
@@ -100,21 +108,25 @@ class Metrics:
         for name, size in card_sizes(deck).items():
             self.card_bytes.labels(name).set(size)
 
-    def observe_prediction(self, prediction: Prediction, *, gated: bool) -> None:
-        """Count the rows of one answered request; `gated` is whether the deck's gate reads spectra at all."""
-        for index, label in enumerate(self._cards):
-            used = int((prediction.weights[:, index] > 0).sum())
+    def observe_prediction(self, prediction: Prediction) -> None:
+        """Count the rows of one answered request."""
+        for label, used in zip(self._cards, prediction.ran.sum(axis=0).tolist(), strict=True):
             if used:
                 self.predictions.labels(label).inc(used)
-        for choice, distances in zip(prediction.choice.tolist(), prediction.distances, strict=True):
+        for row, choice in enumerate(prediction.choice.tolist()):
             self.choices.labels(self._choices[choice]).inc()  # -1 is the last, "uniform"
-            if gated and choice < 0:
-                self.fallbacks.inc()
-            if gated:
-                self.distance.observe(float(distances.min()))
-        unknown = int(prediction.unknown.sum())
-        if unknown:
-            self.unknown.inc(unknown)
+            if self._gated:
+                self.distance.observe(float(prediction.distances[row].min()))
+            widened = reasons(self._deck, prediction, row).widened
+            if widened in FALLBACKS:
+                self.fallbacks.labels(widened).inc()
+        for counter, rows in (
+            (self.fallbacks.labels("out_of_time"), ~prediction.in_time),
+            (self.unknown, prediction.unknown),
+            (self.abstentions, prediction.abstained),
+        ):
+            if rows.any():
+                counter.inc(int(rows.sum()))
 
     def observe_stage(self, stage: str, seconds: float) -> None:
         """Time one stage of `STAGES`."""

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from cards_deck.deck import Deck
-from serving.answers import gated_augmentations
 from serving.errors import CODES
+from serving.schemas import Schema, answer, error, explanation
 from serving.settings import Settings
 
-Schema = dict[str, Any]
 _EVERY_ROUTE = ("internal", "not_ready")
 _BODY = ("bad_request", "empty_body", "unknown_field", "body_timeout", "body_too_large", "unsupported_encoding",
          "unsupported_media_type", "overloaded", "deadline_exceeded", *_EVERY_ROUTE)  # fmt: skip
 _IMAGE = ("bad_aspect_ratio", "image_too_large", "image_too_small")
 _CLASSIFY = (*_BODY, *_IMAGE, "bad_field_type", "bad_multipart", "bad_parameter", "invalid_image", "missing_field",
              "media_type_mismatch", "multi_frame", "too_many_files")  # fmt: skip
-_BATCH = (*_BODY, *_IMAGE, "bad_base64", "bad_shape", "batch_too_large", "empty_batch", "invalid_json", "missing_field")
+_BATCH = (*_BODY, *_IMAGE, "bad_base64", "bad_parameter", "bad_shape", "batch_too_large", "empty_batch", "invalid_json",
+          "missing_field")  # fmt: skip
 
 
 def describe(deck: Deck, settings: Settings) -> Schema:
@@ -41,7 +39,7 @@ def describe(deck: Deck, settings: Settings) -> Schema:
             "/readyz": {"get": _plain("The deck is loaded and answers.")},
             "/metrics": {"get": _plain("Prometheus metrics, prefix cards_deck_.")},
         },
-        "components": {"schemas": {"Answer": _answer(deck), "Explanation": _explanation(deck), "Error": _error()}},
+        "components": {"schemas": {"Answer": answer(deck), "Explanation": explanation(deck), "Error": error()}},
     }
 
 
@@ -99,6 +97,12 @@ def _classify_batch(settings: Settings) -> Schema:
         "properties": {
             "shape": {**shape, "description": f"[n, h, w, 3], n at most {settings.max_images}."},
             "data": {"type": "string", "contentEncoding": "base64", "description": "n*h*w*3 bytes, uint8, row by row."},
+            "window": {
+                "type": "boolean",
+                "default": False,
+                "description": "The images share a shift, as those of one camera: routed by their mean spectrum.",
+            },
+            "explain": {"type": "boolean", "default": False, "description": "Say why with each answer."},
         },
         "required": ["shape", "data"],
         "additionalProperties": False,
@@ -120,54 +124,6 @@ def _classify_batch(settings: Settings) -> Schema:
             **_refusals(_BATCH),
         },
     }
-
-
-def _answer(deck: Deck) -> Schema:
-    card = {
-        "name": {"type": "string", "enum": [card.name for card in deck.cards]},
-        "augmentation": {"type": "string"},
-        "weight": {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
-    }
-    properties = {
-        "label": {"type": "string", "enum": list(deck.classes)},
-        "label_index": {"type": "integer", "minimum": 0, "maximum": len(deck.classes) - 1},
-        "probabilities": _numbers(deck.classes),
-        "cards": {"type": "array", "items": _object(card)},
-        "distances": _numbers(gated_augmentations(deck)),
-        "unknown_spectrum": {"type": "boolean"},
-        "deck": _object({"name": {"type": "string"}, "version": {"type": "string"}}),
-    }
-    schema = _object(properties)
-    schema["properties"]["explanation"] = {"$ref": "#/components/schemas/Explanation"}
-    return schema
-
-
-def _explanation(deck: Deck) -> Schema:
-    profile = {"type": "array", "items": {"type": "number"}, "description": "Mean log amplitude per frequency."}
-    return _object(
-        {
-            "sentence": {"type": "string"},
-            "frequencies": {"type": "array", "items": {"type": "integer"}, "description": "Cycles per image."},
-            "profile": profile,
-            "references": _object(dict.fromkeys(deck.references.augmentations, profile)),
-            "unknown_beyond": {"type": ["number", "null"], "description": "Nearest distance that counts as unknown."},
-            "picture": {"type": "string", "contentEncoding": "base64", "description": "uint8 [size, size]."},
-            "size": {"type": "integer"},
-        }
-    )
-
-
-def _error() -> Schema:
-    string = {"type": "string"}
-    return _object({"error": string, "code": {"type": "string", "enum": list(CODES)}, "request_id": string})
-
-
-def _object(properties: Schema) -> Schema:
-    return {"type": "object", "properties": properties, "required": list(properties)}
-
-
-def _numbers(names: tuple[str, ...]) -> Schema:
-    return _object({name: {"type": "number", "minimum": 0} for name in names})
 
 
 def _json(description: str, schema: str) -> Schema:

@@ -34,6 +34,8 @@ class Settings:
     max_batch: int = field(default=32, metadata={"env": "CARDS_DECK_MAX_BATCH"})
     max_queue: int = field(default=256, metadata={"env": "CARDS_DECK_MAX_QUEUE"})
     deadline: float = field(default=30.0, metadata={"env": "CARDS_DECK_DEADLINE_SECONDS"})
+    # Once the cards have run for this long no further one is started: the answer is that of those that ran.
+    card_seconds: float = field(default=30.0, metadata={"env": "CARDS_DECK_CARD_SECONDS"})
 
     def __post_init__(self) -> None:
         for f in fields(self):

@@ -52,8 +52,8 @@ class Client:
     def upload(self, data: bytes, name: str = "photo.png", media_type: str = "image/png") -> httpx.Response:
         return self.request("POST", "/classify", files={"image": (name, data, media_type)})
 
-    def batch(self, images: np.ndarray) -> httpx.Response:
-        return self.request("POST", "/classify_batch", json=batch_document(images))
+    def batch(self, images: np.ndarray, **options: Any) -> httpx.Response:
+        return self.request("POST", "/classify_batch", json=batch_document(images) | options)
 
     def samples(self) -> Samples:
         return parse_samples(self.request("GET", "/metrics").text)

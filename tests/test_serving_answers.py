@@ -11,9 +11,12 @@ import pytest
 from serving_client import png, serving
 
 from cards_deck.errors import InputError
+from cards_deck.explaining import radial_profile, radii
+from cards_deck.inference.engines import EngineKind
 from cards_deck.inference.fake_deck import fake_deck, fake_images
+from cards_deck.inference.predictor import Predictor
 from cards_deck.spectrum import log_amplitude
-from serving.answers import Explainer, _radii, radial_profile
+from serving.answers import Explainer
 from serving.errors import CODES
 from serving.http import ROUTES
 from serving.openapi import describe
@@ -24,7 +27,7 @@ from serving.settings import Settings
 @pytest.mark.parametrize("size", [32, 33])
 def test_the_profile_is_the_mean_over_rings_of_the_whole_plane(size: int) -> None:
     image = fake_images(1, size)
-    found = radial_profile(log_amplitude(image)[0], _radii(size))
+    found = radial_profile(log_amplitude(image)[0], radii(size))
     amplitude = np.abs(np.fft.fft2(image[0].transpose(2, 0, 1) / 255, norm="ortho"))
     plane = np.log(np.sqrt((amplitude**2).mean(0)) + 1 / (255 * np.sqrt(12)))
     frequency = np.fft.fftfreq(size, 1 / size)
@@ -34,9 +37,9 @@ def test_the_profile_is_the_mean_over_rings_of_the_whole_plane(size: int) -> Non
 
 
 def test_the_picture_is_symmetric_and_bright_in_the_middle() -> None:
-    explainer = Explainer(fake_deck())
-    answer = {"label": "a", "probabilities": {"a": 1.0}, "cards": [{"name": "c", "augmentation": "x", "weight": 1.0}]}
-    explanation = explainer.explain(fake_images(1)[0], {**answer, "distances": {}, "unknown_spectrum": False})
+    image = fake_images(1)
+    prediction = Predictor(fake_deck(), engine=EngineKind.FAKE).predict(image)
+    explanation = Explainer(fake_deck()).explain(image[0], prediction)
     plane = np.frombuffer(base64.b64decode(explanation["picture"]), np.uint8).reshape(32, 32).astype(int)
     np.testing.assert_array_equal(plane[1:, 1:], plane[1:, 1:][::-1, ::-1])
     assert plane[14:19, 14:19].mean() > plane[:4].mean() + 50

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import threading
 from collections.abc import Awaitable, Callable
 
@@ -17,21 +18,28 @@ POISON = 13
 
 
 class Double:
-    """A predictor whose probabilities are the images' first pixel; it can be held up and fails on POISON."""
+    """A predictor whose probabilities are the images' first pixel; it can be held up and fails on POISON.
+
+    The weights of a window are the mean of the pixels it was called with.
+    """
 
     def __init__(self) -> None:
         self.calls: list[list[int]] = []
+        self.windows: list[bool] = []
         self.open = threading.Event()
         self.open.set()
 
-    def __call__(self, images: np.ndarray) -> Prediction:
+    def __call__(self, images: np.ndarray, window: bool) -> Prediction:
         self.open.wait(10)
         values = images[:, 0, 0, 0]
         self.calls.append(values.tolist())
+        self.windows.append(window)
         if POISON in values:
             raise ValueError("poison")
         column = values.astype(np.float32)[:, None]
-        return Prediction(column, column, column, values > 100, values.astype(np.int64))
+        routed = np.full_like(column, column.mean()) if window else column
+        known = {f.name: column for f in dataclasses.fields(Prediction)}
+        return Prediction(**{**known, "weights": routed, "unknown": values > 100})
 
 
 def images(*values: int) -> np.ndarray:
@@ -85,6 +93,39 @@ def test_every_caller_gets_its_own_rows_and_what_waits_runs_together() -> None:
         assert answers[1].unknown.tolist() == [False, True]
 
     assert run(scenario).calls == [[1], [2, 200, 3, 4]]
+
+
+def test_a_window_is_never_mixed_with_other_requests() -> None:
+    async def scenario(double: Double, batcher: MicroBatcher) -> None:
+        tasks = await held(double, batcher, images(2))
+        tasks.append(asyncio.create_task(batcher.submit(images(4, 8), window=True)))
+        for request in (images(16, 20), images(24), images(28)):
+            await settle()
+            tasks.append(asyncio.create_task(batcher.submit(request)))
+        await settle()
+        double.open.set()
+        answers = await asyncio.gather(*tasks)
+        assert [answer.weights[:, 0].tolist() for answer in answers] == [[1], [2], [6, 6], [16, 20], [24], [28]]
+
+    found = run(scenario)
+    assert found.calls == [[1], [2], [4, 8], [16, 20, 24, 28]]
+    assert found.windows == [False, False, True, False]
+
+
+def test_windows_one_after_the_other_stay_apart_and_failing_ones_too() -> None:
+    async def scenario(double: Double, batcher: MicroBatcher) -> None:
+        tasks = await held(double, batcher)
+        for request in (images(2, 6), images(POISON, 3), images(8, 10)):
+            tasks.append(asyncio.create_task(batcher.submit(request, window=True)))
+            await settle()
+        double.open.set()
+        _, one, poisoned, two = await asyncio.gather(*tasks, return_exceptions=True)
+        assert isinstance(poisoned, ValueError)
+        assert isinstance(one, Prediction)
+        assert isinstance(two, Prediction)
+        assert (one.weights[:, 0].tolist(), two.weights[:, 0].tolist()) == ([4, 4], [9, 9])
+
+    assert run(scenario).calls == [[1], [2, 6], [POISON, 3], [8, 10]]
 
 
 def test_a_batch_is_bounded_and_a_large_request_runs_alone() -> None:

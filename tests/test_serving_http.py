@@ -130,10 +130,10 @@ class BrokenPredictor(Predictor):
 
     fault = "none"
 
-    def predict(self, images: np.ndarray, *, weights: Any = None) -> Prediction:
+    def predict(self, images: np.ndarray, **options: Any) -> Prediction:
         if self.fault == "raise":
             raise RuntimeError("secret detail")
-        prediction = super().predict(images, weights=weights)
+        prediction = super().predict(images, **options)
         if self.fault == "nan":
             prediction.probabilities[:] = np.nan
         return prediction

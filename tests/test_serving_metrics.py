@@ -21,6 +21,7 @@ DESIGNED = (
     "gate_choices_total",
     "gate_distance_bucket",
     "gate_fallbacks_total",
+    "abstentions_total",
     "stage_duration_seconds_bucket",
     "rejected_inputs_total",
     "unknown_spectrum_total",
@@ -48,6 +49,8 @@ def test_every_metric_and_label_is_there_before_it_is_needed(client: Client) -> 
     assert {name for name, _ in samples} >= {f"cards_deck_{name}" for name in DESIGNED}
     for code in CODES:
         assert ("cards_deck_rejected_inputs_total", (("code", code),)) in samples
+    for reason in metrics.FALLBACKS:
+        assert ("cards_deck_gate_fallbacks_total", (("reason", reason),)) in samples
     for card in fake_deck().cards:
         assert ("cards_deck_predictions_total", (("card", card.name),)) in samples
         assert samples["cards_deck_card_size_bytes", (("card", card.name),)] > 1000
@@ -85,7 +88,10 @@ def test_answers_are_counted_by_card_and_choice(client: Client) -> None:
     assert count("unknown_spectrum_total") == sum(answer["unknown_spectrum"] for answer in answers) > 0
     assert count("gate_distance_count") == 6
     assert count("gate_distance_sum") == pytest.approx(sum(min(a["distances"].values()) for a in answers), abs=1e-4)
-    assert count("gate_fallbacks_total") == 0
+    assert count("gate_fallbacks_total", reason="unknown_spectrum") == sum(
+        answer["unknown_spectrum"] and len(answer["cards"]) > 1 for answer in answers
+    )
+    assert count("gate_fallbacks_total", reason="out_of_time") == count("abstentions_total") == 0
     for stage in metrics.STAGES:
         assert count("stage_duration_seconds_count", stage=stage) == 1
     assert count("http_requests_total", route="/classify_batch", status="2xx") == 1

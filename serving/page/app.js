@@ -114,13 +114,20 @@ function show(answer) {
   for (const id of ["waiting", "error"]) $(id).hidden = true;
   for (const id of ["result", "spectrum"]) $(id).hidden = false;
   $("routing").hidden = Object.keys(answer.distances).length === 0;
-  $("label").textContent = answer.label;
-  $("share").textContent = percent(answer.probabilities[answer.label]);
+  $("label").textContent = answer.label ?? "No class";
+  $("share").textContent = percent(Math.max(...Object.values(answer.probabilities)));
   $("sentence").textContent = answer.explanation.sentence;
-  $("unknown").hidden = !answer.unknown_spectrum;
+  $("unknown").hidden = !(answer.unknown_spectrum || answer.pooled_early);
+  $("unknown").textContent = warning(answer);
   showClasses();
   showGate(answer);
   announce(answer);
+}
+
+function warning(answer) {
+  if (answer.abstained) return "Unknown spectrum, and no card is sure: no class is named";
+  if (answer.unknown_spectrum) return "Unknown spectrum: trust this answer less";
+  return "Time was up: fewer cards answered than the gate wanted";
 }
 
 function showClasses() {
@@ -166,7 +173,7 @@ function announce(answer) {
   clearTimeout(state.timer);
   state.timer = setTimeout(() => {
     const unknown = answer.unknown_spectrum ? " Unknown spectrum." : "";
-    $("status").textContent = `${answer.label}, ${percent(answer.probabilities[answer.label])}.${unknown} ${answer.explanation.sentence}`;
+    $("status").textContent = `${$("label").textContent}, ${$("share").textContent}.${unknown} ${answer.explanation.sentence}`;
   }, 700);
 }
 

@@ -1,0 +1,165 @@
+"""The numbers that an answer rests on, and the sentence that says them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cards_deck.deck import Deck
+from cards_deck.inference.predictor import Prediction
+from cards_deck.references import References
+from cards_deck.spectrum import Floats
+
+WIDENED = ("close_spectra", "low_confidence", "unknown_spectrum")
+
+
+@dataclass(frozen=True)
+class Reasons:
+    """Why one image was answered as it was.
+
+    `label`: the most probable class, `confidence` its probability; `cards`: name and weight of the cards that ran,
+    heaviest first. Of the references, by distance: `nearest` and `second` with `distance` and `second_distance`, None
+    where the gate measures none; `tail`: share of the nearest augmentation's own training images that lie nearer to
+    its reference; `margin`: how much farther the second is, relative to the nearest. `widened`: one of `WIDENED`, None
+    where the cards are those that the spectrum named. `chosen`: the augmentation routed to, which only a `window` (the
+    number of images routed by their mean spectrum, 0 for none) makes another than the nearest. `pooled_early`: time was
+    up. `abstained`: no class is named, since `label` does not reach `needed`.
+    """
+
+    label: str
+    confidence: float
+    cards: tuple[tuple[str, float], ...]
+    unknown: bool
+    abstained: bool
+    pooled_early: bool
+    nearest: str | None = None
+    distance: float | None = None
+    second: str | None = None
+    second_distance: float | None = None
+    tail: float | None = None
+    margin: float | None = None
+    chosen: str | None = None
+    widened: str | None = None
+    unknown_share: float = 1.0
+    needed: float | None = None
+    window: int = 0
+
+    def numbers(self) -> dict[str, Any]:
+        """The JSON values that the sentence says, rounded to 6 digits."""
+        found = {
+            "nearest": self.nearest,
+            "distance": self.distance,
+            "tail": self.tail,
+            "margin": self.margin,
+            "confidence": self.confidence,
+            "widened": self.widened,
+            "window": self.window,
+        }
+        return {name: round(value, 6) if isinstance(value, float) else value for name, value in found.items()}
+
+
+def measured_augmentations(deck: Deck) -> tuple[str, ...]:
+    """The augmentations whose distance the deck's gate measures: none for the plain average."""
+    return () if deck.gate.kind == "uniform" else deck.references.augmentations
+
+
+def running_order(prediction: Prediction, row: int) -> list[int]:
+    """Indices of the cards that ran for an image, heaviest first."""
+    weights, ran = prediction.weights[row], prediction.ran[row]
+    return [index for index in np.argsort(-weights, kind="stable").tolist() if ran[index]]
+
+
+def reasons(deck: Deck, prediction: Prediction, row: int, *, window: int = 0) -> Reasons:
+    """The reasons of one row of a prediction by the deck's own gate; `window` images were routed together."""
+    label = int(prediction.labels[row])
+    weights = prediction.weights[row]
+    return Reasons(
+        label=deck.classes[label],
+        confidence=float(prediction.probabilities[row, label]),
+        cards=tuple((deck.cards[index].name, float(weights[index])) for index in running_order(prediction, row)),
+        unknown=bool(prediction.unknown[row]),
+        abstained=bool(prediction.abstained[row]),
+        pooled_early=not prediction.in_time[row],
+        widened=_widened(deck, prediction, row),
+        unknown_share=deck.gate.unknown_quantile,
+        needed=deck.gate.abstain_below,
+        window=window,
+        **_spectrum(deck, prediction, row),
+    )
+
+
+def _spectrum(deck: Deck, prediction: Prediction, row: int) -> dict[str, Any]:
+    names = measured_augmentations(deck)
+    if not names:
+        return {}
+    distances = prediction.distances[row]
+    order = np.argsort(distances, kind="stable").tolist()
+    first, choice = order[0], int(prediction.choice[row])
+    nearest = float(distances[first])
+    found: dict[str, Any] = {
+        "nearest": names[first],
+        "distance": nearest,
+        "tail": float(tails(deck.references, distances)[first]),
+        "chosen": names[choice] if choice >= 0 else None,
+    }
+    if len(order) > 1:
+        second = float(distances[order[1]])
+        margin = (second - nearest) / max(nearest, 1e-12)
+        found |= {"second": names[order[1]], "second_distance": second, "margin": margin}
+    return found
+
+
+def tails(references: References, distances: Floats) -> Floats:
+    """float32 [a]: for distances [a], the share of each augmentation's training images nearer to its reference."""
+    levels = np.linspace(0, 1, len(references.quantiles))
+    return np.interp(distances, references.quantiles, levels).astype(np.float32)
+
+
+def _widened(deck: Deck, prediction: Prediction, row: int) -> str | None:
+    """Why more cards ran than the nearest spectrum alone would have named."""
+    ran = prediction.ran[row]
+    if deck.gate.kind == "uniform" or ran.sum() < 2:
+        return None
+    if prediction.unknown[row]:
+        return "unknown_spectrum"
+    if (ran & ~prediction.first[row]).any():
+        return "low_confidence"
+    augmentations = {deck.cards[index].augmentation for index in np.flatnonzero(ran)}
+    return "close_spectra" if deck.gate.kind == "spectral" and len(augmentations) > 1 else None
+
+
+def sentence(why: Reasons) -> str:
+    """Why these cards answered, in one sentence with the numbers it rests on."""
+    if why.nearest is None:
+        return f"This deck averages its cards whatever the spectrum is: {_answer(why)}."
+    text = f"The spectrum is nearest to {why.nearest} ({_distances(why)})"
+    if why.window:
+        shared = f", as those of the {why.window} images of this request are on average"
+        text += shared if why.chosen in (why.nearest, None) else f", but the request's mean is nearest to {why.chosen}"
+    if why.unknown:
+        text += f", yet farther from every reference than {why.unknown_share:.1%} of the training images"
+    if why.widened == "low_confidence":
+        text += ", and the first answer was not sure enough"
+    elif why.widened == "close_spectra":
+        text += ", and the two are too close to choose one"
+    return f"{text}: {_answer(why)}."
+
+
+def _distances(why: Reasons) -> str:
+    text = f"distance {why.distance:.2f}, farther than {why.tail:.0%} of its training images"
+    return f"{text}; {why.second} is at {why.second_distance:.2f}" if why.second is not None else text
+
+
+def _answer(why: Reasons) -> str:
+    who = _listed([f"{name} ({weight:.0%})" for name, weight in why.cards])
+    text = f"{who} answered {why.label} with {why.confidence:.0%}"
+    if why.abstained:
+        text += f", too little for an unknown spectrum, which needs {why.needed:.0%}, so no class is named"
+    return f"{text}; time was up before the other cards" if why.pooled_early else text
+
+
+def _listed(items: Sequence[str]) -> str:
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"

@@ -1,0 +1,79 @@
+"""The shapes of the answers as JSON Schema, written from the loaded deck."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cards_deck.deck import Deck
+from cards_deck.explaining import WIDENED, measured_augmentations
+from serving.errors import CODES
+
+Schema = dict[str, Any]
+
+
+def answer(deck: Deck) -> Schema:
+    """An answer, with or without its explanation."""
+    card = {
+        "name": {"type": "string", "enum": [card.name for card in deck.cards]},
+        "augmentation": {"type": "string"},
+        "weight": {"type": "number", "minimum": 0, "maximum": 1},
+    }
+    properties = {
+        "label": {"type": ["string", "null"], "enum": [*deck.classes, None], "description": "null: the deck abstains."},
+        "label_index": {"type": ["integer", "null"], "minimum": 0, "maximum": len(deck.classes) - 1},
+        "abstained": {"type": "boolean", "description": "The spectrum is unknown and no class is probable enough."},
+        "probabilities": _numbers(deck.classes),
+        "cards": {"type": "array", "items": objects(card), "description": "Those that ran, heaviest first."},
+        "distances": _numbers(measured_augmentations(deck)),
+        "unknown_spectrum": {"type": "boolean"},
+        "pooled_early": {"type": "boolean", "description": "Time was up before every card that was wanted had run."},
+        "deck": objects({"name": {"type": "string"}, "version": {"type": "string"}}),
+    }
+    schema = objects(properties)
+    schema["properties"]["explanation"] = {"$ref": "#/components/schemas/Explanation"}
+    return schema
+
+
+def explanation(deck: Deck) -> Schema:
+    """Why: of /classify with the spectra, of /classify_batch without."""
+    profile = {"type": "array", "items": {"type": "number"}, "description": "Mean log amplitude per frequency."}
+    schema = objects({"sentence": {"type": "string"}, "why": _why(deck)})
+    schema["properties"] |= {
+        "frequencies": {"type": "array", "items": {"type": "integer"}, "description": "Cycles per image."},
+        "profile": profile,
+        "references": objects(dict.fromkeys(deck.references.augmentations, profile)),
+        "unknown_beyond": {"type": ["number", "null"], "description": "Nearest distance that counts as unknown."},
+        "picture": {"type": "string", "contentEncoding": "base64", "description": "uint8 [size, size]."},
+        "size": {"type": "integer"},
+    }
+    return schema
+
+
+def _why(deck: Deck) -> Schema:
+    number = {"type": ["number", "null"]}
+    return objects(
+        {
+            "nearest": {"type": ["string", "null"], "enum": [*measured_augmentations(deck), None]},
+            "distance": number,
+            "tail": {**number, "description": "Share of the nearest augmentation's training images that lie nearer."},
+            "margin": {**number, "description": "How much farther the second reference is, relative to the nearest."},
+            "confidence": {"type": "number"},
+            "widened": {"type": ["string", "null"], "enum": [*WIDENED, None], "description": "Why more cards ran."},
+            "window": {"type": "integer", "description": "Images routed together by their mean spectrum; 0 for none."},
+        }
+    )
+
+
+def error() -> Schema:
+    """A refusal."""
+    string = {"type": "string"}
+    return objects({"error": string, "code": {"type": "string", "enum": list(CODES)}, "request_id": string})
+
+
+def objects(properties: Schema) -> Schema:
+    """An object that has all of these."""
+    return {"type": "object", "properties": properties, "required": list(properties)}
+
+
+def _numbers(names: tuple[str, ...]) -> Schema:
+    return objects({name: {"type": "number", "minimum": 0} for name in names})
