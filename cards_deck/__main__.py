@@ -20,6 +20,7 @@ COMMANDS = {
     "repack": "write a deck again in fewer bytes, every weight the same",
     "show": "list the cards of a deck",
     "predict": "classify image files with a deck",
+    "explain": "draw why a deck answers an image as it does",
 }
 FAILED = 1  # what the system refused: a full disk, a file that may not be read
 STOPPED = 130  # as a shell has it for a program ended by Ctrl-C
@@ -32,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not arguments or arguments[0] not in COMMANDS:
         return _overview(arguments)
     name, rest = arguments[0], arguments[1:]
-    module = importlib.import_module(f"cards_deck.commands.{name}")
+    module = importlib.import_module(f"cards_deck.commands.{name.replace('-', '_')}")
     parser = argparse.ArgumentParser(
         prog=f"cards-deck {name}", description=module.__doc__, allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
