@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -86,11 +87,21 @@ class Workbench:
         if height != width or not 32 <= height <= 96:
             raise InputError(f"images must be square, 32 to 96 px, got {height} x {width}: resize them when loading")
 
-    def find_tickets(self, recipe: Recipe) -> tuple[Ticket, ...]:
-        """Follow `recipe` from random weights; resumes where an earlier run of it in the same folder stopped."""
+    def find_tickets(
+        self, recipe: Recipe, given: Ticket | None = None, given_id: str | None = None
+    ) -> tuple[Ticket, ...]:
+        """Follow `recipe` from random weights; resumes where an earlier run of it in the same folder stopped.
+
+        A method that begins with a trained card gets it as `given` (a ticket of the recipe's network) and its id.
+        """
+        if given is not None and not getattr(recipe.method, "takes_card", False):
+            raise InputError(
+                f"{describe(recipe.method)['name']} begins with random weights: no card can be given to it; to train a "
+                "card further under its mask, fine-tune it (--from)"
+            )
         network = self.build(recipe)
         generator = torch.Generator().manual_seed(recipe.seed)
-        task = self._task(recipe, ())
+        task = replace(self._task(recipe, () if given_id is None else (given_id,)), given=given)
         task.checkpoints.check()
         return recipe.method.find(network, task, generator)
 
@@ -99,7 +110,7 @@ class Workbench:
 
         With a `quantizer`, its weights stay on the quantizer's grid (see `quantizers.straight_through`).
         """
-        network = self.build(recipe)
+        network = self.build(recipe) if parent.network is None else copy.deepcopy(parent.network).to(self.device)
         network.load_state_dict(dict(parent.state))
         masks = dict(parent.masks)
         hook, origin = KeepMasked(network, masks), [parent_id]
@@ -108,7 +119,7 @@ class Workbench:
             hook = KeepQuantized(network, masks, quantizer, covered)
             origin.append(json.dumps(describe(quantizer)))
         trained = self._task(recipe, origin).train(network, hooks=lambda optimizer: [hook], stage="fine-tune")
-        return Ticket.of(trained, hook.masks)
+        return replace(Ticket.of(trained, hook.masks), network=parent.network, weights=parent.weights)
 
     def build(self, recipe: Recipe) -> nn.Module:
         """Return `recipe`'s network on the device, its weights drawn from the recipe's seed."""

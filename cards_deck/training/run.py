@@ -58,6 +58,7 @@ def train_card(
     validation: Dataset,
     folder: Path,
     *,
+    given: Card | None = None,
     name: str | None = None,
     device: str = "auto",
     bits: int = 16,
@@ -70,6 +71,7 @@ def train_card(
         train: training images.
         validation: held-out images, for the accuracy shown after each epoch.
         folder: gets `<name>.card.safetensors`, `log.jsonl` and the checkpoints.
+        given: what a method that begins with a trained card takes its weights and masks from.
         name: of the card; the folder's name where None. Several cards get `-1`, `-2`, ... behind it.
         device: torch device, or `auto`.
         bits: width of a stored value, 16 or 32.
@@ -79,11 +81,12 @@ def train_card(
     if bits not in (16, 32):
         raise InputError(f"`bits` must be 16 or 32, got {bits!r}: fewer are what `quantize_card` is for")
     bench = Workbench(train, validation, choose_device(device), folder, quiet)
-    tickets = bench.find_tickets(recipe)
-    names = [name] if len(tickets) == 1 else [f"{name}-{index}" for index in range(1, len(tickets) + 1)]
     network = bench.build(recipe).cpu()
+    parents = () if given is None else (given.id,)
+    tickets = bench.find_tickets(recipe, None if given is None else ticket_of(given, network), *parents)
+    names = [name] if len(tickets) == 1 else [f"{name}-{index}" for index in range(1, len(tickets) + 1)]
     cards = tuple(
-        make_card(card, recipe, network, ticket, train, bits=bits)
+        make_card(card, recipe, network, ticket, train, bits=bits, parents=parents)
         for card, ticket in zip(names, tickets, strict=True)
     )  # fmt: skip
     for card in cards:

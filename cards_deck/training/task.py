@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,9 @@ from cards_deck.training.loop import Loss, Rate, Run, StepHook, epoch_steps, eva
 from cards_deck.training.progress import Progress
 from cards_deck.training.rewinding import KeepPoint, RewindPoint
 from cards_deck.training.schedule import Schedule
+
+if TYPE_CHECKING:
+    from cards_deck.training.tickets.ticket import Ticket
 
 HookFactory = Callable[[torch.optim.SGD], Sequence[StepHook]]
 
@@ -33,6 +37,7 @@ class Task:
         seed: of the data order and the augmentation.
         checkpoints: where runs are saved at the end of each epoch and found again.
         progress: what a person sees.
+        given: of a trained card, for a method that begins with one (it says so by `takes_card`); None: begin afresh.
     """
 
     images: Tensor
@@ -44,6 +49,7 @@ class Task:
     seed: int
     checkpoints: Checkpoints
     progress: Progress
+    given: Ticket | None = None
 
     def train(
         self,

@@ -13,7 +13,7 @@ from cards_deck.errors import InputError
 
 def head_name(network: nn.Module) -> str:
     """Name of the last linear layer; InputError for a network without one."""
-    names = [name for name, module in network.named_modules() if isinstance(module, nn.Linear)]
+    names: list[str] = [name for name, module in network.named_modules() if isinstance(module, nn.Linear)]
     if not names:
         raise InputError("the network must end in a linear layer, which another number of classes can replace")
     return names[-1]

@@ -29,7 +29,7 @@ class LearningRateRewinding:
     Attributes:
         density: fraction of convolution and linear weights kept at the end, exact to one weight; the last level
             prunes less than `rate` where the levels would overshoot [chosen here].
-        rate: share of the surviving weights pruned after each level [paper, section 2].
+        rate: share of the surviving weights pruned after each level [paper].
     """
 
     density: float = 0.1

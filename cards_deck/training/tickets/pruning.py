@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -12,7 +12,7 @@ from cards_deck.errors import InputError
 from cards_deck.training.networks import prunable_weights
 from cards_deck.training.task import Task
 from cards_deck.training.tickets.masked import KeepMasked
-from cards_deck.training.tickets.ticket import Masks, exact_count
+from cards_deck.training.tickets.ticket import Masks, exact_count, full_masks
 
 
 def check_density(method: str, density: float) -> None:
@@ -82,3 +82,50 @@ def train_masked(network: nn.Module, masks: Masks, task: Task, stage: str, **opt
     trained = task.train(network, hooks=make, stage=stage, **options)
     network.load_state_dict(trained.state_dict())
     return hooks[0].masks
+
+
+class PruneOnTheWay(KeepMasked):
+    """Prune inside one run of training, whose optimizer goes on with its momentum.
+
+    Args:
+        network: on its device; nothing is pruned at first.
+        due: given (steps taken, steps in all), the weights to keep from here on, in all or per layer; None: no change.
+    """
+
+    def __init__(self, network: nn.Module, due: Callable[[int, int], int | Mapping[str, int] | None]) -> None:
+        super().__init__(network, full_masks(network))
+        self.due, self.taken, self.steps = due, 0, 0
+
+    def on_gradients(self, step: int, steps: int) -> bool:
+        """Mask the gradients and note the step."""
+        self.taken, self.steps = step + 1, steps
+        return super().on_gradients(step, steps)
+
+    def after_step(self) -> None:
+        """Stay inside the masks, and prune where it is time."""
+        super().after_step()
+        kept = self.due(self.taken, self.steps)
+        if kept is not None:
+            self.prune(kept)
+
+    def prune(self, kept: int | Mapping[str, int]) -> None:
+        """Keep the `kept` largest weights: of all, or of each layer."""
+        if isinstance(kept, int):
+            masks = prune_smallest(self.weights, self.masks, kept)
+        else:
+            masks = {
+                name: prune_smallest({name: weight}, {name: self.masks[name]}, kept[name])[name]
+                for name, weight in self.weights.items()
+            }
+        for name, mask in masks.items():
+            self.masks[name].copy_(mask)
+        KeepMasked.after_step(self)
+
+
+def shuffled(masks: Mapping[str, Tensor], generator: torch.Generator) -> Masks:
+    """Return masks with as many weights in each layer, at random places (Frankle et al., ICLR 2021)."""
+    mixed = {}
+    for name, mask in masks.items():
+        order = torch.randperm(mask.numel(), generator=generator).to(mask.device)
+        mixed[name] = mask.flatten()[order].view(mask.shape)
+    return mixed
