@@ -19,7 +19,9 @@ from cards_deck.training.networks import Normalize
 Described = tuple[str, dict[str, str], dict[str, Any]]  # op, roles of tensors below the module's name, attributes
 
 
-class _Tracer(fx.Tracer):
+class Tracer(fx.Tracer):
+    """Traces layer by layer; `Normalize` is one layer."""
+
     def is_leaf_module(self, module: nn.Module, qualified_name: str) -> bool:
         return isinstance(module, Normalize) or super().is_leaf_module(module, qualified_name)
 
@@ -29,7 +31,7 @@ def export_graph(network: nn.Module) -> Graph:
 
     Raises InputError for a layer that a card cannot hold, naming it.
     """
-    trace = _Tracer().trace(network)
+    trace = Tracer().trace(network)
     modules = dict(network.named_modules())
     source: dict[fx.Node, str] = {}
     nodes: list[Node] = []
