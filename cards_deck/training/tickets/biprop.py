@@ -30,7 +30,8 @@ class Biprop:
         density: fraction of convolution and linear weights kept [chosen here].
         threshold: `layer`: every layer at the same density; `global`: one over all layers [paper: layer].
         ramp: with `global`, share of the steps over which the density falls from a half [code of the CARDs study].
-        weights: `normal`, whose magnitudes scale the gradients of scores; `constant` [published code: normal].
+        initial: the weights are `normal`, where magnitudes scale the gradients of scores, or `constant`: a sign times
+            one magnitude per layer [published code: normal].
         affine: also train batch-norm's scale and shift and the biases, instead of leaving them at 1 and 0: 94.8 %
             instead of 94.7 % for the paper's ResNet-18 [published code: not].
     """
@@ -38,7 +39,7 @@ class Biprop:
     density: float = 0.2
     threshold: Literal["layer", "global"] = "layer"
     ramp: float = 0.1
-    weights: Literal["constant", "normal"] = "normal"
+    initial: Literal["constant", "normal"] = "normal"
     affine: bool = False
 
     def __post_init__(self) -> None:

@@ -38,14 +38,15 @@ class EdgePopup:
         density: fraction of convolution and linear weights kept [chosen here].
         threshold: `layer`: every layer at the same density; `global`: one over all layers [paper: layer].
         ramp: with `global`, share of the steps over which the density falls from a half [code of the CARDs study].
-        weights: `constant`: a sign times one magnitude per layer; `normal` [paper: constant is best].
+        initial: the weights are `constant`, a sign times one magnitude per layer, or `normal` [paper: constant is
+            best].
         affine: also train batch-norm's scale and shift and the biases, instead of leaving them at 1 and 0 [paper].
     """
 
     density: float = 0.3
     threshold: Literal["layer", "global"] = "layer"
     ramp: float = 0.1
-    weights: Literal["constant", "normal"] = "constant"
+    initial: Literal["constant", "normal"] = "constant"
     affine: bool = False
 
     def __post_init__(self) -> None:

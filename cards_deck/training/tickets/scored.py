@@ -28,7 +28,7 @@ class Settings(Protocol):
     @property
     def ramp(self) -> float: ...
     @property
-    def weights(self) -> str: ...
+    def initial(self) -> str: ...
     @property
     def affine(self) -> bool: ...
 
@@ -36,10 +36,10 @@ class Settings(Protocol):
 def check_scored(method: str, settings: Settings) -> None:
     """InputError for settings that no run can follow."""
     check_density(method, settings.density)
-    if settings.threshold not in ("layer", "global") or settings.weights not in ("constant", "normal"):
+    if settings.threshold not in ("layer", "global") or settings.initial not in ("constant", "normal"):
         raise InputError(
-            f"{method}: `threshold` must be layer or global and `weights` constant or normal, got "
-            f"{settings.threshold!r}, {settings.weights!r}"
+            f"{method}: `threshold` must be layer or global and `initial` constant or normal, got "
+            f"{settings.threshold!r}, {settings.initial!r}"
         )
     if not 0 <= settings.ramp < 1:
         raise InputError(f"{method}: `ramp` is a share of the steps and must lie in [0, 1), got {settings.ramp}")
@@ -108,7 +108,7 @@ def draw_weights(network: nn.Module, settings: Settings, generator: torch.Genera
     """Draw the weights that are to stay: normal with the variance 2 / (fan in * density), or a sign times its root."""
     for weight in prunable_weights(network).values():
         drawn = torch.randn(weight.shape, generator=generator)
-        if settings.weights == "constant":
+        if settings.initial == "constant":
             drawn = torch.where(drawn < 0, -1.0, 1.0)
         weight.copy_(drawn * math.sqrt(2 / (weight[0].numel() * settings.density)))
     if not settings.affine:

@@ -51,7 +51,7 @@ class SupTickets:
         interval: steps between mask updates before the cycles [published code].
         drop_fraction: share of a layer's weights replaced at the first update [published code].
         tickets: number of cycles [published code].
-        cycles: share of the epochs that the cycles have together [published code: 24 of 250].
+        share: share of the epochs that the cycles have together [published code: 24 of 250].
         escape: share of a layer's weights replaced at the start of a cycle [published code].
         low: learning rate at both ends of a cycle, in units of the schedule's peak [published code].
         high: learning rate in the middle of a cycle, in the same units [published code].
@@ -66,7 +66,7 @@ class SupTickets:
     interval: int = 1000
     drop_fraction: float = 0.5
     tickets: int = 3
-    cycles: float = 0.1
+    share: float = 0.1
     escape: float = 0.5
     low: float = 0.01
     high: float = 0.05
@@ -82,10 +82,10 @@ class SupTickets:
                 "sup_tickets: `growth` must be gradient or random, `average` equal or moving and `tickets` 1 or more, "
                 f"got {self.growth!r}, {self.average!r}, {self.tickets}"
             )
-        if not (0 < self.cycles < 1 and 0 <= self.escape < 1 and 0 < self.share_of_new <= 1):
+        if not (0 < self.share < 1 and 0 <= self.escape < 1 and 0 < self.share_of_new <= 1):
             raise InputError(
-                "sup_tickets: `cycles` must lie in (0, 1), `escape` in [0, 1) and `share_of_new` in (0, 1], got "
-                f"{self.cycles}, {self.escape}, {self.share_of_new}"
+                "sup_tickets: `share` must lie in (0, 1), `escape` in [0, 1) and `share_of_new` in (0, 1], got "
+                f"{self.share}, {self.escape}, {self.share_of_new}"
             )
         if not 0 < self.low <= self.high:
             raise InputError(f"sup_tickets: must have 0 < `low` <= `high`, got {self.low}, {self.high}")
@@ -113,11 +113,11 @@ class SupTickets:
 
     def epochs(self, total: int) -> tuple[int, int]:
         """Epochs before the cycles, and of each cycle; InputError where that leaves none before them."""
-        length = max(1, round(self.cycles * total / self.tickets))
+        length = max(1, round(self.share * total / self.tickets))
         if total <= length * self.tickets:
             raise InputError(
                 f"sup_tickets: {self.tickets} cycles of {length} epochs leave none of the schedule's {total} epochs "
-                "before them: raise the schedule's `epochs`, or lower `tickets` or `cycles`"
+                "before them: raise the schedule's `epochs`, or lower `tickets` or `share`"
             )
         return total - length * self.tickets, length
 
