@@ -1,9 +1,9 @@
 """Averages of cards: one network's weights as a weighted mean of others', rebuilt from those bit for bit.
 
 A card made by averaging is a card like any other. In a deck that also holds its parents its file is small: the record
-(parents, coefficients, how the batch-norm statistics were recomputed) and those statistics. The sums are done here in
-float64, one multiplication and one addition at a time in the parents' order, so that every machine rounds them alike;
-the file holds a digest of what must come out.
+(parents, coefficients, how its batch-norm statistics came about) and, where they were recomputed, those. The sums are
+done here in float64, one multiplication and one addition at a time in the parents' order, so that every machine rounds
+them alike; the file holds a digest of what must come out.
 """
 
 from __future__ import annotations
@@ -126,10 +126,10 @@ def content_digest(tensors: Mapping[str, Floats]) -> str:
 def average_bytes(card: Card) -> bytes:
     """The file of an averaged card in a deck that holds its parents; equal cards give equal bytes."""
     tensors = card.tensors
-    entries = {
-        kind: _joined([tensors[name] for name in names])
-        for kind, names in zip(STATISTICS, statistics_names(card.graph), strict=True)
-    }
+    entries: dict[str, Array] = {}
+    if not _averaged_statistics(card.record):
+        for kind, names in zip(STATISTICS, statistics_names(card.graph), strict=True):
+            entries[kind] = _joined([tensors[name] for name in names])
     metadata = {
         "format": FORMAT,
         "version": VERSION,
@@ -138,6 +138,11 @@ def average_bytes(card: Card) -> bytes:
         "content": content_digest(tensors),
     }
     return tensorfile.encode(entries, metadata)
+
+
+def _averaged_statistics(record: CardRecord) -> bool:
+    """Whether the batch-norm statistics are averaged like the weights, so that the parents give them too."""
+    return record.method.get("batch_norm") == {"name": "averaged"}
 
 
 def _joined(arrays: Sequence[Floats]) -> Array:
@@ -174,7 +179,8 @@ def average_from_bytes(data: bytes, source: str, cards: Mapping[str, Card]) -> C
         if missing := [parent for parent in record.parents if parent not in cards]:
             raise ValueError(f"its parent {missing[0]} is not among the deck's cards that are no averages themselves")
         parents = [cards[parent] for parent in record.parents]
-        card = averaged_card(metadata["name"], record, parents, _statistics(entries, parents[0]))
+        statistics = _statistics(entries, parents[0], wanted=not _averaged_statistics(record))
+        card = averaged_card(metadata["name"], record, parents, statistics)
         if content_digest(card.tensors) != metadata["content"]:
             raise ValueError("its parents do not give the weights that it had when it was written")
         return card
@@ -182,10 +188,12 @@ def average_from_bytes(data: bytes, source: str, cards: Mapping[str, Card]) -> C
         raise CardError(f"{source} is not a readable average of cards: {error}") from None
 
 
-def _statistics(entries: Mapping[str, Array], parent: Card) -> dict[str, Floats]:
-    if set(entries) != set(STATISTICS):
-        raise ValueError(f"it must hold {' and '.join(STATISTICS)}")
+def _statistics(entries: Mapping[str, Array], parent: Card, *, wanted: bool) -> dict[str, Floats]:
+    if set(entries) != (set(STATISTICS) if wanted else set()):
+        raise ValueError(f"it must hold {' and '.join(STATISTICS) if wanted else 'no statistics'}")
     found: dict[str, Floats] = {}
+    if not wanted:
+        return found
     for kind, names in zip(STATISTICS, statistics_names(parent.graph), strict=True):
         lengths = [math.prod(parent.shapes[name]) for name in names]
         row = entries[kind]

@@ -103,12 +103,6 @@ class Deck:
         count = len(self.classes)
         self._require(heads == count, f"card {card.name!r} answers {heads} classes, the deck has {count}")
 
-    def _check_augmentations(self) -> None:
-        trained = {self.cards[place].augmentation for place in self.originals}
-        known = set(self.references.augmentations)
-        self._require(trained <= known, f"there is no reference spectrum for {', '.join(sorted(trained - known))}")
-        self._require(known <= trained, f"no card was trained under {', '.join(sorted(known - trained))}")
-
     @property
     def originals(self) -> tuple[int, ...]:
         """Places of the cards that are not averages of other cards of this deck."""

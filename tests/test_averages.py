@@ -249,6 +249,21 @@ def test_names_of_statistics_follow_the_graph() -> None:
     assert statistics_names(CARDS[0].graph) == (("bn.running_mean",), ("bn.running_var",))
 
 
+PLAIN_METHOD = {"name": "average", "coefficients": [0.5, 0.5], "batch_norm": {"name": "averaged"}}
+PLAIN = averaged_card("plain", average_record(CARDS[:2], (0.5, 0.5), method=PLAIN_METHOD), CARDS[:2], {})
+
+
+def test_averaged_statistics_take_no_bytes() -> None:
+    data = average_bytes(PLAIN)
+    assert tensorfile.decode(data)[0] == {}
+    assert same_tensors(average_from_bytes(data, "plain", BY_ID), PLAIN)
+    with pytest.raises(CardError, match="must hold no statistics"):
+        average_from_bytes(_changed(lambda e, m: e.update(running_mean=np.zeros(8, np.float32)), PLAIN), "x", BY_ID)
+    recomputed = _record(method=PLAIN_METHOD | {"batch_norm": {"name": "recomputed"}})
+    with pytest.raises(CardError, match="must hold running_mean and running_var"):
+        average_from_bytes(_changed(recomputed, PLAIN), "x", BY_ID)
+
+
 def test_the_small_file_has_the_record_and_the_statistics_and_no_weights() -> None:
     record, statistics = len(HALF.record.to_json()), 2 * 2 * 8
     assert len(average_bytes(HALF)) - record - statistics < 600

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cards_deck.card import Card
 from cards_deck.data import Dataset
-from cards_deck.deck import Deck, GateConfig
+from cards_deck.deck import Deck, GateConfig, originals_of
 from cards_deck.errors import InputError
 from cards_deck.inference.engines import EngineKind, load
 from cards_deck.inference.gates import SpectralGate
@@ -52,7 +52,7 @@ def make_deck(
     """
     if not cards:
         raise InputError("a deck needs at least one card")
-    augmentations = _augmentations(cards)
+    augmentations = _augmentations([cards[place] for place in originals_of(cards)])
     few = train.subset(np.random.default_rng(seed).permutation(len(train))[:reference_images])
     references = build_references({n: augmented(few.images, a, seed) for n, a in augmentations.items()})
     domains = {CLEAN: validation.images} | {

@@ -1,0 +1,88 @@
+"""Average cards of a deck into one more card, and write the deck with it: WiSE-FT of two, or a soup of several.
+
+cards-deck blend models/photos --of augmix,gaussian --alpha auto --data photos --image-size 64 --out models/blended
+cards-deck blend models/photos --of augmix,gaussian,blur --soup greedy --data photos --image-size 64 --out models/soup
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from cards_deck.commands.flags import add_data, load_data
+from cards_deck.commands.pack import require_training
+from cards_deck.deck import read_deck, write_deck
+from cards_deck.errors import InputError
+
+
+def configure(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
+    """Add the flags."""
+    require_training()
+    from cards_deck.training.averaging.batch_norm import BatchNorm
+    from cards_deck.training.averaging.blends import KINDS, SOUPS
+
+    parser.add_argument("deck", type=Path, metavar="DECK", help="the deck's folder")
+    add_data(parser)
+    group = parser.add_argument_group("average")
+    group.add_argument("--of", required=True, metavar="A,B", help="names of cards of one mask; two without --soup")
+    group.add_argument(
+        "--alpha",
+        default="auto",
+        metavar="SHARE",
+        help="of the second card, in (0, 1); auto: chosen on validation images",
+    )
+    group.add_argument("--soup", choices=SOUPS, help="find a coefficient for each card instead")
+    group.add_argument("--card-name", metavar="NAME", help="of the average (made of the cards' names)")
+    group.add_argument(
+        "--batch-norm", choices=("auto", *KINDS), default="auto",
+        help="statistics: averaged, recomputed on augmented training images, or the better on validation (auto)",
+    )  # fmt: skip
+    group.add_argument("--images", type=int, default=BatchNorm().images, help="to recompute statistics on (4000)")
+    group.add_argument("--union", action="store_true", help="allow different masks: what any card keeps is kept")
+    group.add_argument("--allow-barrier", action="store_true", help="allow cards that do not lie in one basin")
+    group.add_argument("--threads", type=int, metavar="N", help="CPU threads (torch's own)")
+    group = parser.add_argument_group("deck")
+    group.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="the new deck's; may be DECK")
+    group.add_argument("--deck-name", metavar="NAME", help="of the deck (the name of FOLDER)")
+    group.add_argument("--deck-version", metavar="VERSION", help="of the deck (that of DECK)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Average, measure, write the deck and list its cards."""
+    from cards_deck.commands.show import table
+    from cards_deck.training.averaging.batch_norm import BatchNorm
+    from cards_deck.training.averaging.blends import Bench, blend_cards
+    from cards_deck.training.run import set_threads
+
+    if arguments.threads is not None:
+        set_threads(arguments.threads)
+    if arguments.soup is not None and arguments.alpha != "auto":
+        raise InputError("--alpha belongs to two cards, --soup finds its own coefficients: leave one of them out")
+    alpha = _alpha(arguments.alpha)
+    old = read_deck(arguments.deck)
+    train, validation = load_data(arguments)
+    images = min(arguments.images, len(train))
+    bench = Bench(train, validation, BatchNorm(images, min(BatchNorm().batch, images)))
+    deck = blend_cards(
+        old, arguments.of.split(","), bench, alpha=alpha, kind=arguments.soup, name=arguments.card_name,
+        statistics=None if arguments.batch_norm == "auto" else arguments.batch_norm,
+        union=arguments.union, allow_barrier=arguments.allow_barrier,
+    )  # fmt: skip
+    name, version = arguments.deck_name or arguments.out.name, arguments.deck_version or old.version
+    deck = replace(deck, name=name, version=version)
+    write_deck(deck, arguments.out)
+    print(table(replace(deck, folder=arguments.out)))
+    if deck.gate.kind != old.gate.kind:
+        print(f"\nthe {old.gate.kind} gate was fitted to {len(old.cards)} cards; the new deck has the uniform gate")
+    return 0
+
+
+def _alpha(text: str) -> float | None:
+    if text == "auto":
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(f"--alpha must be auto or a number between 0 and 1, got {text!r}") from None
