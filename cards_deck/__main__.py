@@ -15,12 +15,15 @@ from cards_deck.errors import CardsDeckError
 
 COMMANDS = {
     "train": "find a sparse card on a data set, or fine-tune one under another augmentation",
+    "methods": "list the methods that find sparse cards, with their papers",
     "pack": "measure cards on validation images, make the gate and write a deck",
+    "blend": "average cards of a deck into one more: WiSE-FT of two, or a soup",
     "quantize": "give a card fewer bits: int8, ternary, binary or fp16",
     "repack": "write a deck again in fewer bytes, every weight the same",
     "show": "list the cards of a deck",
     "predict": "classify image files with a deck",
     "explain": "draw why a deck answers an image as it does",
+    "tune-gate": "fit the gate of a deck to your own images, which need no labels",
 }
 FAILED = 1  # what the system refused: a full disk, a file that may not be read
 STOPPED = 130  # as a shell has it for a program ended by Ctrl-C

@@ -89,8 +89,8 @@ def test_fine_tuning_refuses_another_network_or_mask(
 def test_data_errors_are_one_line(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "--data", str(tmp_path), "--out", str(tmp_path / "x"), "--quiet"]) == 2
     assert "must hold cifar-10-batches-py/ or cifar10_train.npz" in capsys.readouterr().err
-    assert main(["train", "--data", str(root), "--method", "lottery", "--out", str(tmp_path / "x")]) == 2
-    assert "unknown ticket method 'lottery'" in capsys.readouterr().err
+    assert main(["train", "--data", str(root), "--method", "raffle", "--out", str(tmp_path / "x")]) == 2
+    assert "unknown ticket method 'raffle'" in capsys.readouterr().err
 
 
 def test_help_lists_every_setting(capsys: pytest.CaptureFixture[str]) -> None:

@@ -105,7 +105,7 @@ def test_training_prunes_along_the_curve(distribution: Any, monkeypatch: pytest.
         {"end": 1.0},
         {"interval": 0},
         {"distribution": "even"},
-    ],  # fmt: skip
+    ],
 )
 def test_impossible_settings_are_refused(fields: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="gradual_magnitude: "):

@@ -1,5 +1,7 @@
 """Train a sparse card and write it as FOLDER/NAME.card.safetensors. A killed run goes on when the command is repeated.
 
+`cards-deck methods` lists the methods, `cards-deck train METHOD --help` explains one and its settings.
+
 A folder of your own images, a small network, then the same mask fine-tuned under noise:
   cards-deck train --data photos --image-size 64 --augmentation augmix --network.widths 16,32,64 \\
       --network.blocks 1,1,1 --schedule.epochs 15 --schedule.batch_size 32 --out runs/augmix
@@ -29,6 +31,10 @@ def configure(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
     from cards_deck.training.schedule import Schedule
     from cards_deck.training.tickets import METHODS
 
+    name = argv[0] if argv and not argv[0].startswith("-") else None
+    parser.add_argument(
+        "found_by", nargs="?", metavar="METHOD", help="the ticket method, first of all arguments; or --method"
+    )
     add_data(parser)
     group = parser.add_argument_group("run")
     group.add_argument(
@@ -36,6 +42,7 @@ def configure(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
     )
     group.add_argument("--card-name", metavar="NAME", help="of the card (the name of FOLDER)")
     group.add_argument("--from", type=Path, metavar="CARD", dest="parent", help="fine-tune this card, its mask fixed")
+    group.add_argument("--given", type=Path, metavar="CARD", help="card that the method begins with, if it takes one")
     group.add_argument("--seed", type=int, default=0, help="of weights, masks, data order and augmentation (0)")
     group.add_argument("--bits", type=int, choices=(16, 32), default=16, help="width of a stored value (16)")
     group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ... (auto)")
@@ -43,9 +50,12 @@ def configure(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
         "--threads", type=int, metavar="N", help="CPU threads: same seed, same threads, same bits (torch's own)"
     )
     group.add_argument("--quiet", action="store_true", help="show no progress")
+    if name is not None:
+        add_member(parser, "method", METHODS, name, argv, others=False)
     add_member(parser, "augmentation", AUGMENTATIONS, "augmix", argv)
     add_member(parser, "network", NETWORKS, NETWORK, argv)
-    add_member(parser, "method", METHODS, "rigl", argv)
+    if name is None:
+        add_member(parser, "method", METHODS, "rigl", argv)
     add_fields(parser, "schedule", Schedule, title="schedule")
 
 
@@ -60,7 +70,10 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.threads is not None:
         set_threads(arguments.threads)
+    if arguments.found_by not in (None, arguments.method):
+        raise InputError(f"two methods, {arguments.found_by} and {arguments.method}: name one")
     parent = _parent(arguments)
+    begun = read_card(arguments.given) if arguments.given else None
     recipe = Recipe(
         network=NETWORKS.restore(parent.record.network) if parent else build_member(arguments, "network", NETWORKS),
         method=build_member(arguments, "method", METHODS),
@@ -74,7 +87,7 @@ def run(arguments: argparse.Namespace) -> int:
     if parent:
         cards = (fine_tune_card(recipe, parent, train, validation, arguments.out, **where),)
     else:
-        cards = train_card(recipe, train, validation, arguments.out, bits=arguments.bits, **where)
+        cards = train_card(recipe, train, validation, arguments.out, given=begun, bits=arguments.bits, **where)
     for card in cards:
         print(f"{arguments.out / (card.name + SUFFIX)}: card {card.id}, {100 * card.density:.2f} % of weights kept")
     return 0
@@ -85,6 +98,7 @@ def _parent(arguments: argparse.Namespace) -> Card | None:
         return None
     card = read_card(arguments.parent)
     refused = [f"--{flag}.{name}" for flag in ("network", "method") for name in given(arguments, flag)]
+    refused += [name for name in (arguments.found_by, arguments.given and f"--given {arguments.given}") if name]
     if arguments.network not in (NETWORK, card.record.network["name"]):
         refused.append(f"--network {arguments.network}")
     if refused:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class RewindPoint:
-    """The state after `step` steps: the k of "rewinding to iteration k" (Frankle et al., ICML 2020); 0: the initial one.
+    """The state after `step` steps: the k of "rewinding to iteration k" (Frankle et al., ICML 2020); 0 is the start.
 
     Handed to `Task.train` as `keep`, it is filled on the way and travels with the stage's checkpoint; handed as
     `start`, training begins there: weights, batch-norm, learning rate, order of the data and stream of the augmentation
