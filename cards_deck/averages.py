@@ -16,17 +16,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cards_deck import tensorfile
-from cards_deck.card import Card
+from cards_deck.card import AVERAGE_FORMAT, Card
 from cards_deck.errors import CardError
 from cards_deck.graph import Graph
 from cards_deck.packing import held
 from cards_deck.record import CardRecord
 from cards_deck.tensorfile import Array
 
-FORMAT, VERSION = "cards-deck/average", "1"
+FORMAT, VERSION = AVERAGE_FORMAT, "1"
 STATISTICS = ("running_mean", "running_var")
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
+MAX_WORK = 1 << 31  # multiplications of all averages of a deck, a second for each 200 million
 _FIELDS = {"format", "version", "name", "record", "content"}
 
 
@@ -161,11 +162,17 @@ def is_average(data: bytes) -> bool:
         return False
 
 
-def average_from_bytes(data: bytes, source: str, cards: Mapping[str, Card]) -> Card:
+def work(card: Card) -> int:
+    """Multiplications that rebuild an averaged card."""
+    return len(card.record.parents) * card.num_weights
+
+
+def average_from_bytes(data: bytes, source: str, cards: Mapping[str, Card], *, limit: int = MAX_WORK) -> Card:
     """The averaged card in a file's bytes, rebuilt from its parents among `cards` (by id).
 
-    CardError, naming `source`, for anything that is not whole and valid, has a parent that is missing or an average
-    itself, or comes out differently than when it was written.
+    A small file asks for as much memory as a parent's weights and for the time of averaging all its parents': no more
+    than `limit` multiplications are done. CardError, naming `source`, for anything that is not whole and valid, has a
+    parent that is missing or an average itself, or comes out differently than when it was written.
     """
     try:
         entries, metadata = tensorfile.decode(data)
@@ -179,6 +186,8 @@ def average_from_bytes(data: bytes, source: str, cards: Mapping[str, Card]) -> C
         if missing := [parent for parent in record.parents if parent not in cards]:
             raise ValueError(f"its parent {missing[0]} is not among the deck's cards that are no averages themselves")
         parents = [cards[parent] for parent in record.parents]
+        if (asked := len(parents) * parents[0].num_weights) > limit:
+            raise ValueError(f"it asks for {asked} multiplications, more than the {limit} that its deck has left")
         statistics = _statistics(entries, parents[0], wanted=not _averaged_statistics(record))
         card = averaged_card(metadata["name"], record, parents, statistics)
         if content_digest(card.tensors) != metadata["content"]:

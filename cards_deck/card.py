@@ -25,6 +25,7 @@ from cards_deck.values import FLOAT_KINDS
 __all__ = ["Card", "CardRecord", "as_stored", "card_bytes", "card_from_bytes", "read_card", "write_card"]
 
 FORMAT, VERSION = "cards-deck/card", "2"
+AVERAGE_FORMAT = "cards-deck/average"  # what `averages` writes into the folder of a deck
 MAX_FILE = 1 << 30
 _FIELDS = {"format", "version", "name", "record", "graph"}  # of both versions; each has its own more
 
@@ -156,6 +157,8 @@ def card_from_bytes(data: bytes, source: str = "card bytes", shared: SharedMasks
     """The card in a file's bytes; CardError, naming `source`, for anything that is not a whole, valid card."""
     try:
         entries, metadata = tensorfile.decode(data)
+        if metadata.get("format") == AVERAGE_FORMAT:
+            raise ValueError("it is an average of other cards of its deck and holds no weights: read the whole deck")
         if metadata.get("format") != FORMAT:
             raise ValueError(f"its format is {metadata.get('format')!r}, not {FORMAT!r}")
         if metadata.get("version") not in _READERS:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cards_deck.averages import average_bytes, average_from_bytes, is_average
+from cards_deck.averages import MAX_WORK, average_bytes, average_from_bytes, is_average, work
 from cards_deck.card import Card, card_bytes, card_from_bytes
 from cards_deck.errors import CardError, DeckError
 from cards_deck.manifest import MANIFEST, read_verified
@@ -32,17 +32,19 @@ def card_files(cards: Sequence[Card]) -> tuple[bytes | None, list[bytes]]:
     written = {place: card_bytes(cards[place], shared) for place in places}
     if len(places) < len(cards):
         stored = [card_from_bytes(data, cards[place].name, shared) for place, data in written.items()]
-        parents = {card.id: card for card in stored}
+        parents, left = {card.id: card for card in stored}, MAX_WORK
         for place, card in enumerate(cards):
             if place not in written:
-                written[place] = _average_file(card, parents) or card_bytes(card, shared)
+                small = _average_file(card, parents, left)
+                left -= work(card) if small is not None else 0
+                written[place] = small if small is not None else card_bytes(card, shared)
     return masks, [written[place] for place in range(len(cards))]
 
 
-def _average_file(card: Card, parents: Mapping[str, Card]) -> bytes | None:
+def _average_file(card: Card, parents: Mapping[str, Card], limit: int) -> bytes | None:
     data = average_bytes(card)
     try:
-        average_from_bytes(data, card.name, parents)
+        average_from_bytes(data, card.name, parents, limit=limit)
     except CardError:
         return None
     return data
@@ -62,11 +64,12 @@ def read_cards(root: Path, entries: Sequence[Mapping[str, Any]], masks: Mapping[
             averages[place] = data
         else:
             found[place] = _read_card(root, entry, data, shared)
-    parents = {card.id: card for card in found.values() if not card.averaged}
+    parents, left = {card.id: card for card in found.values() if not card.averaged}, MAX_WORK
     for place, data in averages.items():
         source = str(root / entries[place]["file"])
         try:
-            found[place] = average_from_bytes(data, source, parents)
+            found[place] = average_from_bytes(data, source, parents, limit=left)
+            left -= work(found[place])
         except CardError as error:
             raise DeckError(str(error)) from None
     for place, entry in enumerate(entries):

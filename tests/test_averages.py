@@ -245,6 +245,18 @@ def test_any_coefficients_come_back_bit_for_bit(weights: list[float], wide: bool
     assert CardRecord.from_json(again.record.to_json()) == card.record
 
 
+def test_work_is_bounded() -> None:
+    data, weights = average_bytes(HALF), CARDS[0].num_weights
+    assert same_tensors(average_from_bytes(data, "half", BY_ID, limit=2 * weights), HALF)
+    with pytest.raises(CardError, match="multiplications, more than"):
+        average_from_bytes(data, "half", BY_ID, limit=2 * weights - 1)
+
+
+def test_as_a_card_of_its_own_the_small_file_says_what_it_is() -> None:
+    with pytest.raises(CardError, match=r"an average of other cards of its deck.*read the whole deck"):
+        card_from_bytes(average_bytes(HALF))
+
+
 def test_names_of_statistics_follow_the_graph() -> None:
     assert statistics_names(CARDS[0].graph) == (("bn.running_mean",), ("bn.running_var",))
 

@@ -25,7 +25,7 @@ from cards_deck.training.averaging import blends
 from cards_deck.training.averaging.barrier import Barrier
 from cards_deck.training.averaging.blends import Bench, add_blend, blend_cards, soup, wise_ft
 from cards_deck.training.averaging.judge import score
-from cards_deck.training.decks import make_deck
+from cards_deck.training.decks import augmented, make_deck
 from cards_deck.training.run import train_card
 
 Family = tuple[Card, Card, Card]
@@ -235,3 +235,8 @@ def test_decks_are_packed_with_averages_among_their_cards(cards: Family, bench: 
     assert len(deck.originals) == 3
     assert deck.references.augmentations == ("crop_flip", "gaussian")
     assert GateConfig().kind == deck.gate.kind
+    alone = make_deck("alone", "1", [half], TRAIN, VALIDATION, reference_images=50)
+    assert alone.references.augmentations == ("mixed",)
+    in_turns = augmented(TRAIN.images[:8], half.record.augmentation, 3)
+    for turn, each in enumerate(half.record.augmentation["of"]):
+        np.testing.assert_array_equal(in_turns[turn::2], augmented(TRAIN.images[turn:8:2], each, 3))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import shutil
@@ -12,6 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 from families import blend, family, family_deck
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from cards_deck import files
 from cards_deck.averages import is_average
@@ -179,6 +182,34 @@ def test_repack_of_an_older_deck_with_whole_averages_makes_it_smaller(tmp_path: 
     before, after = repack(path, path)
     assert after < before
     check_same(DECK, read_deck(path))
+
+
+@pytest.mark.parametrize("small", [0, 1])
+def test_averages_beyond_the_bound_are_stored_whole_and_refused(
+    small: int, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first average of the order counts 2 parents, the second 3."""
+    weights = DECK.cards[1].num_weights
+    monkeypatch.setattr("cards_deck.deck_cards.MAX_WORK", (2 * small + 2) * weights)
+    again = write_deck(DECK, tmp_path / "again")
+    check_same(DECK, read_deck(again))
+    assert is_average(next(again.glob("half-*")).read_bytes())
+    assert not is_average(next(again.glob("soup-*")).read_bytes())
+    with pytest.raises(DeckError, match=r"soup-.*multiplications, more than"):
+        read_deck(folder)
+
+
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.integers(0, 10**6), st.integers(0, 7))
+def test_a_flipped_bit_in_the_manifest_is_refused_or_harmless(folder: Path, position: int, bit: int) -> None:
+    path = folder / "deck.json"
+    good = path.read_bytes()
+    data = bytearray(good)
+    data[position % len(data)] ^= 1 << bit
+    path.write_bytes(bytes(data))
+    with contextlib.suppress(DeckError):
+        check_same(DECK, read_deck(folder))
+    path.write_bytes(good)
 
 
 LEARNED = {"bias": np.arange(4, dtype=np.float32), "weights": np.eye(3, dtype=np.float32)}

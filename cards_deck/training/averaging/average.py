@@ -15,8 +15,8 @@ from cards_deck.checks import NAME_RULE, is_name
 from cards_deck.errors import CardError, InputError
 from cards_deck.record import AVERAGE
 from cards_deck.training.averaging.batch_norm import AugmentedImages, recompute
+from cards_deck.training.decks import MIXED
 
-MIXED = "mixed"
 Statistics = Literal["averaged", "recomputed"]
 
 
