@@ -16,6 +16,7 @@ from cards_deck.registry import describe
 from cards_deck.training.augmentations import AUGMENTATIONS
 from cards_deck.training.augmentations.crop_flip import CropFlip
 from cards_deck.training.augmentations.gaussian import Gaussian
+from cards_deck.training.augmentations.mixed import Mixed
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -153,3 +154,16 @@ def test_gaussian_noise_goes_over_another_augmentation(over: str) -> None:
 def test_impossible_settings_are_refused(make: Callable[[], object], says: str) -> None:
     with pytest.raises(InputError, match=says):
         make()
+
+
+def test_mixed_takes_turns() -> None:
+    images, _ = tensors(patterns(6))
+    noise, crop = Gaussian(std=0.2), CropFlip()
+    answer = Mixed((crop, noise))(images, seeded(3))
+    generator = seeded(3)
+    assert torch.equal(answer[::2], crop(images[::2], generator))
+    assert torch.equal(answer[1::2], noise(images[1::2], generator))
+    assert AUGMENTATIONS.restore({"name": "mixed", "of": [describe(crop), describe(noise)]}) == Mixed((crop, noise))
+    assert Mixed((crop, noise))(images[:1], seeded(3)).shape == images[:1].shape
+    with pytest.raises(InputError, match="two or more"):
+        Mixed((crop,))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from families import family
-from tiny_family import BASE, NOISE, TRAIN, VALIDATION, bench, cards  # noqa: F401  (fixtures)
+from tiny_family import BASE, NOISE, TRAIN, TUNE, VALIDATION, bench, cards  # noqa: F401  (fixtures)
 from tiny_training import one_thread  # noqa: F401  (the fixture acts by being here)
 from torch.optim.swa_utils import update_bn
 
@@ -28,6 +28,7 @@ from cards_deck.training.decks import augmented
 from cards_deck.training.quantizers.int8 import Int8
 from cards_deck.training.quantizing import quantize_card
 from cards_deck.training.recipe import Workbench
+from cards_deck.training.run import fine_tune_card
 
 Family = tuple[Card, Card, Card]
 
@@ -126,6 +127,18 @@ def test_statistics_may_be_averaged_like_the_weights(cards: Family, bench: Bench
             wanted = 0.25 * np.float64(base.tensors[name]) + 0.75 * np.float64(noisy.tensors[name])
             np.testing.assert_array_equal(card.tensors[name], wanted.astype(np.float32))
     assert card.id != average((base, noisy), (0.25, 0.75), bench.images, name="plain").id
+
+
+def test_an_average_is_trained_further_and_quantized_like_any_card(
+    cards: Family, bench: Bench, tmp_path: Path  # noqa: F811
+) -> None:  # fmt: skip
+    half = average(cards[:2], (0.5, 0.5), bench.images, name="half", statistics="averaged")
+    small = quantize_card(half, Int8(images=20), TRAIN, VALIDATION, tmp_path / "small")
+    assert (small.record.parents, small.averaged, small.record.bits) == ((half.id,), False, 8)
+    recipe = replace(TUNE, schedule=replace(TUNE.schedule, epochs=1))
+    tuned = fine_tune_card(recipe, half, TRAIN, VALIDATION, tmp_path / "tuned", device="cpu", quiet=True)
+    assert (tuned.record.parents, tuned.averaged) == ((half.id,), False)
+    assert same_masks(tuned, half)
 
 
 def test_recalibrating_changes_nothing_but_statistics(cards: Family, bench: Bench) -> None:  # noqa: F811

@@ -24,8 +24,9 @@ from cards_deck.inference.predictor import Predictor
 from cards_deck.training.averaging import blends
 from cards_deck.training.averaging.barrier import Barrier
 from cards_deck.training.averaging.blends import Bench, add_blend, blend_cards, soup, wise_ft
+from cards_deck.training.averaging.candidates import Candidates
 from cards_deck.training.averaging.judge import score
-from cards_deck.training.decks import augmented, make_deck
+from cards_deck.training.decks import make_deck
 from cards_deck.training.run import train_card
 
 Family = tuple[Card, Card, Card]
@@ -63,9 +64,9 @@ def test_wise_ft_chooses_share_and_statistics_on_validation(cards: Family, bench
 @pytest.mark.parametrize("kind", ["uniform", "greedy", "learned"])
 def test_soups_of_cards(kind: str, cards: Family, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
     """From two cards and their mean, which here scores highest, so that no soup is one card alone."""
-    measure = blends.Candidates.score
+    measure = Candidates.score
     monkeypatch.setattr(
-        blends.Candidates, "score", lambda self, shares: measure(self, shares) - 0.5 * max(shares) - (shares[0] == 0)
+        Candidates, "score", lambda self, shares: measure(self, shares) - 0.5 * max(shares) - (shares[0] == 0)
     )
     made = soup(cards[:2], bench, kind=kind, statistics="averaged", name="soup")
     assert made.card.name == "soup"
@@ -237,6 +238,3 @@ def test_decks_are_packed_with_averages_among_their_cards(cards: Family, bench: 
     assert GateConfig().kind == deck.gate.kind
     alone = make_deck("alone", "1", [half], TRAIN, VALIDATION, reference_images=50)
     assert alone.references.augmentations == ("mixed",)
-    in_turns = augmented(TRAIN.images[:8], half.record.augmentation, 3)
-    for turn, each in enumerate(half.record.augmentation["of"]):
-        np.testing.assert_array_equal(in_turns[turn::2], augmented(TRAIN.images[turn:8:2], each, 3))

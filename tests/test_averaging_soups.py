@@ -62,7 +62,7 @@ def test_greedy_by_hand() -> None:
 
 
 def test_greedy_starts_from_the_best_and_goes_by_rank() -> None:
-    single = {(1.0, 0.0, 0.0): 0.5, (0.0, 1.0, 0.0): 0.7, (0.0, 0.0, 1.0): 0.6}
+    single: dict[Soup, float] = {(1.0, 0.0, 0.0): 0.5, (0.0, 1.0, 0.0): 0.7, (0.0, 0.0, 1.0): 0.6}
     assert greedy(3, lambda soup: single.get(soup, 0.65 if soup == (0, 0.5, 0.5) else 0.8)) == (0.5, 0.5, 0.0)
 
 
@@ -74,7 +74,7 @@ def test_greedy_needs_a_strict_gain() -> None:
 def test_greedy_is_never_worse_than_the_best_card(values: list[float]) -> None:
     def tasted(soup: Soup) -> float:
         members = [place for place, share in enumerate(soup) if share > 0]
-        return values[sum(2**place for place in members) % 8]
+        return values[sum(1 << place for place in members)]
 
     assert tasted(greedy(3, tasted)) >= max(tasted(alone(place, 3)) for place in range(3))
 

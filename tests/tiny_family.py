@@ -26,11 +26,11 @@ TUNE = replace(BASE, schedule=replace(SHORT, epochs=2, learning_rate=0.02), seed
 def make_family(folder: Path) -> tuple[Card, Card, Card]:
     """A base card, one tuned under noise, one tuned as the base was."""
     (base,) = train_card(BASE, TRAIN, VALIDATION, folder / "base", device="cpu", quiet=True)
-    tuned = [
+    noisy, again = (
         fine_tune_card(recipe, base, TRAIN, VALIDATION, folder / name, device="cpu", quiet=True)
         for name, recipe in (("noisy", replace(TUNE, augmentation=NOISE)), ("again", replace(TUNE, seed=3)))
-    ]
-    return base, *tuned
+    )
+    return base, noisy, again
 
 
 @pytest.fixture(scope="session")

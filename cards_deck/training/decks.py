@@ -20,7 +20,7 @@ from cards_deck.inference.predictor import combine
 from cards_deck.spectrum import Floats, Images, build_references, log_amplitude
 from cards_deck.training.augmentations import AUGMENTATIONS
 
-CLEAN, MIXED = "clean", "mixed"
+CLEAN = "clean"
 MARGINS = (0.0, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2, 0.3, 0.5, 0.8, 1.2)
 
 
@@ -71,15 +71,7 @@ def make_deck(
 
 
 def augmented(images: Images, description: Mapping[str, Any], seed: int) -> Images:
-    """uint8 [n, h, w, 3] -> the same shape under the augmentation that a card's record describes.
-
-    An average of cards of several augmentations describes them all: each of the images is then under one, in turns.
-    """
-    if description.get("name") == MIXED:
-        several, mixed = description["of"], np.empty_like(images)
-        for turn, each in enumerate(several):
-            mixed[turn :: len(several)] = augmented(images[turn :: len(several)], each, seed)
-        return mixed
+    """uint8 [n, h, w, 3] -> the same shape under the augmentation that a card's record describes."""
     augmentation = AUGMENTATIONS.restore(dict(description))
     generator = torch.Generator().manual_seed(seed)
     parts = []

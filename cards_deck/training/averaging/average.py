@@ -15,7 +15,6 @@ from cards_deck.checks import NAME_RULE, is_name
 from cards_deck.errors import CardError, InputError
 from cards_deck.record import AVERAGE
 from cards_deck.training.averaging.batch_norm import AugmentedImages, recompute
-from cards_deck.training.decks import MIXED
 
 Statistics = Literal["averaged", "recomputed"]
 
@@ -138,9 +137,9 @@ def _density(cards: Sequence[Card], union: bool) -> float:
 
 
 def _common(described: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """What the cards have in common, or the list of what they have."""
+    """What the cards have in common, or all that they have; of augmentations, as `augmentations.mixed` reads it."""
     distinct = _distinct(described)
-    return distinct[0] if len(distinct) == 1 else {"name": MIXED, "of": distinct}
+    return distinct[0] if len(distinct) == 1 else {"name": "mixed", "of": distinct}
 
 
 def _distinct(described: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
