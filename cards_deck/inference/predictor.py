@@ -92,7 +92,7 @@ class Predictor:
         start = time.monotonic()
         check_images(images, self.deck.image_size)
         limit = self.gate.config.seconds if seconds is None else seconds
-        gate = self.gate if weights is None else Fixed(self.gate, self._checked(weights, len(images)))
+        gate: Gate = self.gate if weights is None else Fixed(self.gate, self._checked(weights, len(images)))
         deadline = None if limit is None else start + limit
         spectra = log_amplitude(images)
         decision = decide(

@@ -8,8 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cards_deck.gate_config import GateConfig
-from cards_deck.inference.gates._base import GATES, Fixed, Gate, Known, Routing
+from cards_deck.inference.gates._base import GATES, BaseGate, Fixed, Gate, Known, Routing
+from cards_deck.inference.gates._choose import Candidate, Chosen, choose_gate, fit_gate
 from cards_deck.inference.gates._decide import Decision, Run, decide
+from cards_deck.inference.gates._observed import Observed, Score, score
 from cards_deck.inference.gates.spectral import SpectralGate
 from cards_deck.inference.gates.uniform import UniformGate
 from cards_deck.registry import discover
@@ -19,28 +21,36 @@ if TYPE_CHECKING:
 
 __all__ = [
     "GATES",
+    "BaseGate",
+    "Candidate",
+    "Chosen",
     "Decision",
     "Fixed",
     "Gate",
     "GateConfig",
     "Known",
+    "Observed",
     "Routing",
     "Run",
+    "Score",
     "SpectralGate",
     "UniformGate",
     "build_gate",
+    "choose_gate",
     "decide",
+    "fit_gate",
     "gate_for",
+    "score",
 ]
 
 discover(__name__, __path__)
 
 
-def build_gate(config: GateConfig, known: Known) -> Gate:
+def build_gate(config: GateConfig, known: Known) -> BaseGate:
     """The gate of this kind; InputError where the kind, its parameters, its arrays and the deck do not fit together."""
     return GATES.build(config.kind, config=config, known=known)
 
 
-def gate_for(deck: Deck, config: GateConfig | None = None) -> Gate:
+def gate_for(deck: Deck, config: GateConfig | None = None) -> BaseGate:
     """The gate that the deck asks for, or the one of `config`."""
     return build_gate(deck.gate if config is None else config, Known.of(deck))

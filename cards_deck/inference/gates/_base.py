@@ -18,6 +18,7 @@ from cards_deck.spectrum import Floats, distances
 
 if TYPE_CHECKING:
     from cards_deck.deck import Deck
+    from cards_deck.inference.gates._observed import Observed
 
 Bools = NDArray[np.bool_]
 
@@ -68,13 +69,17 @@ class Known:
         return np.asarray(found.min(axis=1) > self.references.distance_at(config.unknown_quantile), np.bool_)
 
 
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """What a gate takes from spectra before any of its parameters plays a part: `distances` float32 [n, a] to the
+    references and `preference` float32 [n, k] of the cards."""
+
+    distances: Floats
+    preference: Floats
+
+
 class Gate(Protocol):
-    """Anything that says which cards answer an image. Every row is routed by itself, and nothing is remembered.
-
-    `PARAMETERS` are the kind's scalars with their defaults, `limit` the most cards that it may have for one image.
-    """
-
-    PARAMETERS: ClassVar[Mapping[str, float]]
+    """Anything that says which cards answer an image. Every row is routed by itself, and nothing is remembered."""
 
     @property
     def config(self) -> GateConfig:
@@ -93,12 +98,12 @@ class Gate(Protocol):
         did not run hold anything."""
 
 
-GATES: Registry[Gate] = Registry("gate")
-
-
 @dataclass(frozen=True, eq=False)
 class BaseGate:
-    """The parts that gates share. A gate overrides `route`, and `reconsider` if answers can change its mind."""
+    """The parts that gates share. A gate has `choose`, also `preference` if it learns one, and `reconsider` if answers
+    can change its mind. `read` looks at the arrays only, `choose` at the parameters as well. `PARAMETERS` are the
+    kind's scalars with their defaults, `ARRAYS` the names of what it learns.
+    """
 
     config: GateConfig
     known: Known
@@ -158,24 +163,66 @@ class BaseGate:
             )
         return distances(spectra, self.known.references.log_amplitude)
 
+    @classmethod
+    def fit(cls, observed: Observed, config: GateConfig, known: Known, *, most_cards: float = 2.0) -> Self:
+        """A gate with the limits of `config`, fitted on validation images, where it uses at most `most_cards` cards per
+        image on average; see `fit_gate`. The same rows give the same gate."""
+        raise NotImplementedError
+
+    def preference(self, spectra: Floats) -> Floats:
+        """float32 [n, k], rows sum to 1: equal shares of the cards that are not averages."""
+        return np.tile(equal_row(list(self.known.originals), self.cards), (len(spectra), 1))
+
+    def read(self, spectra: Floats) -> Reading:
+        """What the spectra say."""
+        return Reading(self.distances(spectra), self.preference(spectra))
+
+    def choose(self, reading: Reading) -> Routing:
+        """The first cards to run."""
+        raise NotImplementedError
+
+    def route(self, spectra: Floats) -> Routing:
+        """See `Gate`."""
+        return self.choose(self.read(spectra))
+
     def reconsider(self, routing: Routing, logits: Floats, ran: Bools) -> Routing:
         """See `Gate`: answers change nothing."""
         return routing
 
 
+GATES: Registry[BaseGate] = Registry("gate")
+
+
 @dataclass(frozen=True, eq=False)
-class Fixed:
-    """Weights [n, k] given from outside in the place of a gate's, with everything else that the gate says."""
+class Wrapped:
+    """Another gate, some of whose answers are given from outside."""
 
     gate: Gate
-    weights: Floats
-
-    PARAMETERS: ClassVar[Mapping[str, float]] = {}
 
     @property
     def config(self) -> GateConfig:
         """The gate's."""
         return self.gate.config
+
+    @property
+    def limit(self) -> int:
+        """The gate's."""
+        return self.gate.limit
+
+    def route(self, spectra: Floats) -> Routing:
+        """The gate's."""
+        return self.gate.route(spectra)
+
+    def reconsider(self, routing: Routing, logits: Floats, ran: Bools) -> Routing:
+        """The gate's."""
+        return self.gate.reconsider(routing, logits, ran)
+
+
+@dataclass(frozen=True, eq=False)
+class Fixed(Wrapped):
+    """Weights [n, k] in the place of the gate's, with everything else that it says."""
+
+    weights: Floats
 
     @property
     def limit(self) -> int:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 
 from cards_deck.errors import InputError
-from cards_deck.inference.gates._base import GATES, BaseGate, Routing, equal_row
+from cards_deck.gate_config import GateConfig
+from cards_deck.inference.gates._base import GATES, BaseGate, Known, Reading, Routing, equal_row
+from cards_deck.inference.gates._fit import best_value
+from cards_deck.inference.gates._observed import Observed
 from cards_deck.spectrum import Floats
+
+MARGINS = (0.0, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2, 0.3, 0.5, 0.8, 1.2)
 
 
 @GATES.register("spectral")
@@ -49,9 +55,16 @@ class SpectralGate(BaseGate):
         object.__setattr__(self, "_mixed", mixed)
         object.__setattr__(self, "_filled", filled)
 
-    def route(self, spectra: Floats) -> Routing:
-        """See `Gate`."""
-        return self.route_distances(self.distances(spectra))
+    @classmethod
+    def fit(cls, observed: Observed, config: GateConfig, known: Known, *, most_cards: float = 2.0) -> Self:
+        """The margin that scores best at no more than `most_cards` cards per image; the smallest of equals."""
+        most = max(1, min(config.max_cards, int(most_cards)))
+        limits = dataclasses.replace(config, max_cards=most)
+        return best_value(lambda found: cls(found, known), limits, "margin", MARGINS, observed, most_cards)
+
+    def choose(self, reading: Reading) -> Routing:
+        """See `BaseGate`."""
+        return self.route_distances(reading.distances)
 
     def route_distances(self, found: Floats) -> Routing:
         """Routing from distances [n, a]: studies of gates need no images."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
-from cards_deck.inference.gates._base import GATES, BaseGate, Routing, equal_row
-from cards_deck.spectrum import Floats
+from cards_deck.gate_config import GateConfig
+from cards_deck.inference.gates._base import GATES, BaseGate, Known, Reading, Routing
+from cards_deck.inference.gates._observed import Observed
 
 
 @GATES.register("uniform")
@@ -21,9 +23,13 @@ class UniformGate(BaseGate):
         """All of them."""
         return len(self.known.originals)
 
-    def route(self, spectra: Floats) -> Routing:
-        """See `Gate`."""
-        found = self.distances(spectra)
-        weights = np.tile(equal_row(list(self.known.originals), self.cards), (len(spectra), 1))
-        choice = np.full(len(spectra), -1, np.int64)
-        return Routing(weights, found, self.known.unknown(found, self.config), choice, weights)
+    @classmethod
+    def fit(cls, observed: Observed, config: GateConfig, known: Known, *, most_cards: float = 2.0) -> Self:
+        """Nothing to fit."""
+        return cls(config, known)
+
+    def choose(self, reading: Reading) -> Routing:
+        """See `BaseGate`."""
+        found, even = reading.distances, reading.preference
+        choice = np.full(len(found), -1, np.int64)
+        return Routing(even, found, self.known.unknown(found, self.config), choice, even)

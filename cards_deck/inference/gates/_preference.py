@@ -1,0 +1,48 @@
+"""What the gates share that weigh the cards by a linear function of the spectrum's rings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from cards_deck.inference.gates._base import BaseGate, Reading, Routing, largest, shares
+from cards_deck.inference.gates._profile import linear, normalised, ring_count, ring_means
+from cards_deck.spectrum import Floats
+
+
+@dataclass(frozen=True, eq=False)
+class PreferenceGate(BaseGate):
+    """`preference`: softmax over all cards of ring means @ `weights` [r, k] + `bias` [k]."""
+
+    ARRAYS: ClassVar[tuple[str, ...]] = ("weights", "bias")
+
+    def prepare(self) -> None:
+        """Check the arrays' shapes."""
+        self.array("weights", ring_count(self.known.references.image_size), self.cards)
+        self.array("bias", self.cards)
+
+    def preference(self, spectra: Floats) -> Floats:
+        """float32 [n, k], rows sum to 1."""
+        return normalised(linear(ring_means(spectra), self.config.arrays["weights"], self.config.arrays["bias"]))
+
+    def first(self, preference: Floats) -> Floats:
+        """Weights [n, k] of images whose spectrum is known."""
+        raise NotImplementedError
+
+    def choose(self, reading: Reading) -> Routing:
+        """See `BaseGate`: equal shares of the `limit` preferred cards for an image whose spectrum is unknown."""
+        found, preference = reading.distances, reading.preference
+        weights = self.first(preference)
+        unknown = self.known.unknown(found, self.config)
+        if unknown.any():
+            weights[unknown] = shares(largest(preference[unknown], self.limit).astype(np.float32))
+        return Routing(weights, found, unknown, found.argmin(axis=1).astype(np.int64), preference)
+
+
+def spent(preference: Floats, most: int, least: float) -> Floats:
+    """Weights: the shares of the `most` preferred cards, without those below `least` of the first one's share."""
+    kept = np.where(largest(preference, most), preference, np.float32(0))
+    kept[kept < np.float32(least) * kept.max(axis=1, keepdims=True)] = 0
+    return shares(kept)
