@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 class Settings:
     """What to measure and how. No number depends on `cache`, `threads`, `timing` and `samples`.
 
-    `name` is the data set under `root`; `validation` the number of validation images that fit temperatures and the
-    router; `samples` is where sample images go, None for none; `ood` names folders or arrays of images of no class.
+    `name` is the data set under `root`; `validation` the number of validation images that fit temperatures and
+    gates; `samples` is where sample images go, None for none; `ood` names folders or arrays of images of no class.
     """
 
     suite: Suite
@@ -54,8 +54,8 @@ class Settings:
             raise InputError(f"seed must be from 0 to 2**63 - 1, got {self.seed}")
         if self.resamples < 2:
             raise InputError(f"resamples must be at least 2, got {self.resamples}")
-        if self.validation < 1:
-            raise InputError(f"validation must be at least 1 image, got {self.validation}")
+        if self.validation < 2:
+            raise InputError(f"validation must be at least 2 images, got {self.validation}")
 
 
 class Context:
@@ -108,7 +108,7 @@ class Context:
             train = self.dataset("train")
         except DataError as error:
             self.validation_reason = f"no training split: {error}".replace(str(self.settings.root), "DATA")
-            print(f"no validation images ({error}): temperatures stay 1, no router is trained", file=sys.stderr)
+            print(f"no validation images ({error}): temperatures stay 1, no gate is fitted", file=sys.stderr)
             return None
         settings = self.settings
         images = validation_images(train, settings.validation, settings.seed)
@@ -126,7 +126,7 @@ class Context:
     def routes(self) -> Routes:
         """Every route of this deck, fitted on the validation images."""
         seed, threads = self.settings.seed, self.settings.threads
-        return fit_routes(len(self.deck.cards), self.best_card.place, self.validation, seed=seed, threads=threads)
+        return fit_routes(self.deck, self.best_card.place, self.validation, seed=seed, threads=threads)
 
     def validation_facts(self) -> dict[str, Any]:
         """The "validation" field of the JSON, and where it is null the reason."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import inspect
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,7 +23,7 @@ from cards_deck.data import Dataset
 from cards_deck.errors import DeckError, InputError
 from cards_deck.inference import engines
 from cards_deck.inference.engines import EngineKind, available
-from cards_deck.inference.gates import Gate, Routing, SpectralGate
+from cards_deck.inference.gates import Decision, Gate, Routing, decide
 from cards_deck.inference.predictor import Predictor
 from cards_deck.spectrum import Floats, log_amplitude
 from eval.cache import Cache
@@ -42,7 +43,8 @@ BATCH = 250  # images transformed at once: bounds memory, changes no spectrum
 class Job:
     """One cell to measure: where its images come from, what is right, and its cache key.
 
-    `labels` None where nobody knows them (images from outside the deck's classes); `count` is then needed.
+    `labels` None where nobody knows them (images from outside the deck's classes); `count` is then needed. Spectra are
+    kept in the cache only where `keep_spectra`: of many frames of few images they would fill it.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Job:
     labels: Labels | None
     key: Callable[[], str]
     count: int | None = None
+    keep_spectra: bool = True
 
     @property
     def size(self) -> int:
@@ -80,17 +83,31 @@ def clean_job(data: Dataset, name: str = "clean") -> Job:
 class CellAnswers:
     """What every card says to one cell. Rows of the images are as in the job; k cards, n images, c classes.
 
-    `logits` float32 [k, n, c]; `distances` float32 [n, a] to the references, whatever the gate; `routing` of the gate;
-    `labels` int64 [n] or None; `spectra()` float16 [n, h, h // 2 + 1], read only when asked for; `cached`: no card ran.
+    `logits` float32 [k, n, c]; `decision` of the deck's gate on them; `labels` int64 [n] or None; `spectra()` float32
+    [n, h, h // 2 + 1] of log amplitudes rounded to float16, as they are kept; `cached`: no card ran.
     """
 
     name: str
     logits: Floats
-    distances: Floats
-    routing: Routing
+    decision: Decision
     labels: Labels | None
-    spectra: Callable[[], Spectra]
+    spectra: Callable[[], Floats]
     cached: bool
+
+    @property
+    def routing(self) -> Routing:
+        """What the gate said before any card had answered."""
+        return self.decision.routing
+
+    @property
+    def distances(self) -> Floats:
+        """float32 [n, a] to the deck's references."""
+        return self.routing.distances
+
+
+def looked_up(gate: Gate, spectra: Floats, logits: Floats) -> Decision:
+    """What a gate does with images of these spectra [n, h, h // 2 + 1]: cards' logits [k, n, c] are looked up."""
+    return decide(gate, spectra, lambda card, rows: logits[card, rows])
 
 
 def labels_of(cell: CellAnswers) -> Labels:
@@ -111,10 +128,7 @@ class Measurer:
             f"{card.id}-{hashlib.sha256(card_bytes(card)).hexdigest()[:12]}-{name}-{engine_fingerprint(name)}"
             for card, name in zip(predictor.deck.cards, self.engines, strict=True)
         ]
-        self._references = predictor.deck.references.log_amplitude
-        shared = hashlib.sha256(np.ascontiguousarray(self._references).tobytes()).hexdigest()[:12]
         self._spectra_key = f"spectra-{spectrum_fingerprint()}"
-        self._distances_key = f"distances-{spectrum_fingerprint()}-{shared}"
 
     def run(self, jobs: Sequence[Job], *, threads: int, progress: Progress) -> Iterator[CellAnswers]:
         """Answers in the order of `jobs`, `threads` cells at a time and no more than twice as many in memory.
@@ -148,23 +162,17 @@ class Measurer:
 
     def _cell(self, job: Job) -> CellAnswers:
         key, make = job.key(), functools.cache(job.images)
-        found, spectra = self._distances_and_spectra(job, key, make)
+        rounded = self._spectra(job, key, make)
         pairs = [self._card_logits(job, f"{key}/{name}", make, card) for card, name in enumerate(self.card_keys)]
+        logits = np.stack([values for values, _ in pairs])
         return CellAnswers(
             name=job.name,
-            logits=np.stack([values for values, _ in pairs]),
-            distances=found,
-            routing=self._routing(self.predictor.gate, found, spectra),
+            logits=logits,
+            decision=looked_up(self.predictor.gate, rounded.astype(np.float32), logits),
             labels=job.labels,
-            spectra=spectra,
+            spectra=lambda: rounded.astype(np.float32),
             cached=all(cached for _, cached in pairs),
         )
-
-    def _routing(self, gate: Gate, found: Floats, spectra: Callable[[], Spectra]) -> Routing:
-        """The gate's routing, from the distances where it reads nothing else, so that a new gate needs no spectra."""
-        if isinstance(gate, SpectralGate):
-            return gate.route_distances(found)
-        return gate.route(spectra().astype(np.float32))
 
     def _card_logits(self, job: Job, key: str, images: Callable[[], Images], card: int) -> tuple[Floats, bool]:
         """Logits float32 [n, classes] of one card, and whether they came from the cache."""
@@ -189,26 +197,9 @@ class Measurer:
         made = images()
         parts = [log_amplitude(made[i : i + BATCH]).astype(np.float16) for i in range(0, len(made), BATCH)]
         spectra = np.concatenate(parts)
-        self.cache.save(name, spectra)
+        if job.keep_spectra:
+            self.cache.save(name, spectra)
         return spectra
-
-    def _distances_and_spectra(
-        self, job: Job, key: str, images: Callable[[], Images]
-    ) -> tuple[Floats, Callable[[], Spectra]]:
-        """Distances float32 [n, a] of the rounded spectra to the deck's references; spectra only as far as needed."""
-        name = f"{key}/{self._distances_key}"
-        stored = self.cache.load(name, (job.size, len(self._references)))
-        if stored is not None:
-            return stored.astype(np.float32, copy=False), functools.cache(lambda: self._spectra(job, key, job.images))
-        rounded = self._spectra(job, key, images)
-        found = np.concatenate(
-            [
-                spectrum.distances(rounded[i : i + BATCH].astype(np.float32), self._references)
-                for i in range(0, len(rounded), BATCH)
-            ]
-        )
-        self.cache.save(name, found)
-        return found, lambda: rounded
 
 
 def resolved(engine: EngineKind) -> EngineKind:
@@ -234,7 +225,8 @@ def engine_fingerprint(name: str) -> str:
 
 @functools.cache
 def spectrum_fingerprint() -> str:
-    """Eight hex digits over the code of the spectra and the library that transforms."""
-    digest = hashlib.sha256(f"{np.__version__} {scipy.__version__}".encode())
-    digest.update(Path(spectrum.__file__).read_bytes())
+    """Eight hex digits over the code of the log amplitude and the library that transforms."""
+    digest = hashlib.sha256(f"{np.__version__} {scipy.__version__} {float(spectrum.FLOOR)!r}".encode())
+    for function in (spectrum.log_amplitude, spectrum._log_amplitude):
+        digest.update(inspect.getsource(function).encode())
     return digest.hexdigest()[:8]

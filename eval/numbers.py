@@ -16,8 +16,15 @@ ROUTE_LABELS = {
     "uniform": "Deck, plain average",
     "best_card": "Best single card",
     "random_card": "A card at random",
+    "random_cards": "Cards at random",
     "confidence": "Most confident card",
-    "router": "Learned router",
+    "classifier": "Corruption classifier",
+    "gate_spectral": "Gate: nearest reference",
+    "gate_softmax": "Gate: softmax of distances",
+    "gate_router": "Gate: learned router",
+    "gate_cascade": "Gate: confidence cascade",
+    "gate_spectrum_cascade": "Gate: spectrum, then confidence",
+    "gate_reliability": "Gate: class reliability",
     "cell_oracle": "Best card of each cell",
     "oracle": "Any card right",
 }
@@ -26,8 +33,9 @@ AGAINST = {
     "best_card": "best single card",
     "uniform": "plain average",
     "random_card": "card at random",
+    "random_cards": "cards at random",
     "confidence": "most confident card",
-    "router": "learned router",
+    "classifier": "corruption classifier",
     "hindsight_card": "best card in hindsight",
 }
 

@@ -90,8 +90,8 @@ def _add_run_options(parser: argparse.ArgumentParser, *, auto: str) -> None:
         "--validation",
         type=int,
         default=1000,
-        help="validation images that temperatures, the learned router and, where the deck records none, the best card "
-        "are fitted on; default: %(default)s",
+        help="validation images that temperatures, gates and, where the deck records none, the best card are "
+        "fitted on; default: %(default)s",
     )
     parser.add_argument("--resamples", type=int, default=10_000, help="of the bootstrap; default: %(default)s")
     parser.add_argument(

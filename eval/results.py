@@ -12,7 +12,9 @@ from cards_deck.card import Card
 from cards_deck.corruptions import SEVERITIES
 from cards_deck.costs import card_costs
 from cards_deck.deck import Deck, card_sizes
+from eval.alternatives import MOST_CARDS
 from eval.metrics import Bools, Floats, cell_groups, intervals, per_image_means
+from eval.routes import BOUNDS, FITTED, Routes
 from eval.summary import CellSummary
 
 if TYPE_CHECKING:
@@ -48,17 +50,19 @@ class Measured:
         return int(np.mean([cell.cards.mean(axis=1) for cell in self.cells], axis=0).argmax())
 
 
-def headline_results(deck: Deck, measured: Measured, suite: CorruptionSuite, *, seed: int, resamples: int) -> Json:
-    """routes, differences, regret, hindsight_card, cards and cells of the JSON."""
+def headline_results(
+    deck: Deck, measured: Measured, routes: Routes, suite: CorruptionSuite, *, seed: int, resamples: int
+) -> Json:
+    """routes, differences, regret, gates, hindsight_card, cards and cells of the JSON."""
     clean = {name: measured.clean.routes[name].correct for name in measured.routes}
     cells = {name: measured.correct(name) for name in measured.routes}
     cards = {f"card {place}": measured.card(place) for place in range(len(deck.cards))}
     clean |= {f"card {place}": measured.clean.cards[place] for place in range(len(deck.cards))}
-    systems = [name for name in measured.routes if name not in ("gated", "cell_oracle", "oracle")]
-    differences = {f"gated_minus_{name}": ("gated", name) for name in systems}
+    differences = {f"gated_minus_{name}": ("gated", name) for name in routes.systems if name != "gated"}
     differences["gated_minus_hindsight_card"] = ("gated", f"card {measured.hindsight}")
-    regrets = {name: (name, "gated") for name in ("cell_oracle", "oracle")}
+    regrets = {name: (name, "gated") for name in BOUNDS}
     pairs = differences | {f"regret {name}": pair for name, pair in regrets.items()}
+    pairs |= {f"{name} minus uniform": (name, "uniform") for name in routes.fitted}
     lines = headlines(clean, cells | cards, pairs, suite, seed=seed, resamples=resamples)
     hindsight, sizes = deck.cards[measured.hindsight], card_sizes(deck)
     return {
@@ -66,6 +70,7 @@ def headline_results(deck: Deck, measured: Measured, suite: CorruptionSuite, *, 
         "routes": {name: lines[name] | _costs(measured, name) for name in measured.routes},
         "differences": {name: lines[name] for name in differences},
         "regret": {name: lines[f"regret {name}"]["mean"] for name in regrets},
+        "gates": _gates(routes, lines),
         "cards": [
             card_facts(card, deck) | {"bytes": sizes[card.name]} | lines[f"card {place}"]
             for place, card in enumerate(deck.cards)
@@ -75,6 +80,27 @@ def headline_results(deck: Deck, measured: Measured, suite: CorruptionSuite, *, 
             "cards": {
                 card.id: table(cards[f"card {place}"].mean(axis=1), suite) for place, card in enumerate(deck.cards)
             },
+        },
+    }
+
+
+def _gates(routes: Routes, lines: Mapping[str, Json]) -> Json | None:
+    """What was fitted on validation images, and what each kind is worth: its accuracies stand among "routes"."""
+    chosen = routes.chosen
+    if chosen is None:
+        return None
+    return {
+        "most_cards": MOST_CARDS,
+        "chosen": chosen.kind,
+        "skipped": dict(chosen.skipped),
+        "kinds": {
+            kind: {
+                "route": f"{FITTED}{kind}",
+                "validation": dict(candidate.score.as_dict()),
+                "config": candidate.gate.config.summary(),
+                "minus_uniform": lines[f"{FITTED}{kind} minus uniform"],
+            }
+            for kind, candidate in chosen.candidates.items()
         },
     }
 

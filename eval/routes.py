@@ -17,27 +17,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cards_deck.deck import Deck
+from cards_deck.inference.gates import Chosen
 from cards_deck.inference.predictor import combine
 from cards_deck.spectrum import Floats
+from eval.alternatives import KINDS, fit_gates
 from eval.measure import CellAnswers, labels_of
 from eval.metrics import fit_temperature, tempered
 from eval.routing import (
     BestCard,
     CellOracle,
+    Classifier,
     Confidence,
     Gated,
     Oracle,
-    RandomCard,
+    OtherGate,
+    RandomCards,
     Route,
-    Router,
     Uniform,
     card_temperatures,
-    train_router,
+    train_classifier,
 )
 from eval.validation import Validation
 
-ROUTES = ("gated", "uniform", "best_card", "random_card", "confidence", "router", "cell_oracle", "oracle")
+FITTED = "gate_"  # before the name of a kind: the route of a gate that was fitted here
+BASELINES = ("uniform", "best_card", "random_card", "random_cards", "confidence", "classifier")
 BOUNDS = ("cell_oracle", "oracle")  # they look at the labels
+ROUTES = ("gated", *BASELINES, *(f"{FITTED}{kind}" for kind in KINDS), *BOUNDS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,10 +61,12 @@ class Answer:
 
 @dataclass(frozen=True, eq=False)
 class Routes:
-    """The routes of one deck in the order of reports, each with its temperature (1 where there is no validation)."""
+    """The routes of one deck in the order of reports, each with its temperature (1 where there is no validation), and
+    the kinds of gates that were fitted on the validation images, None where there are none."""
 
     members: Mapping[str, Route]
     temperatures: Mapping[str, float]
+    chosen: Chosen | None = None
 
     @property
     def systems(self) -> tuple[str, ...]:
@@ -67,19 +74,22 @@ class Routes:
         return tuple(name for name in self.members if name not in BOUNDS)
 
     @property
-    def router(self) -> Router | None:
-        """The learned router, where validation images could train one."""
-        found = self.members.get("router")
-        return found if isinstance(found, Router) else None
+    def studied(self) -> tuple[str, ...]:
+        """The systems whose probabilities are studied: without the gates that the deck does not have."""
+        return tuple(name for name in self.systems if name not in self.fitted)
+
+    @property
+    def fitted(self) -> tuple[str, ...]:
+        """The gates that were fitted here."""
+        return tuple(name for name in self.members if name.startswith(FITTED))
 
     def as_dict(self, deck: Deck) -> dict[str, Any]:
-        """JSON form of what validation images decided: temperatures, and the router's classes and cards."""
-        router = self.router
-        described = None
-        if router is not None:
-            cards = [deck.cards[place].id for place in router.cards]
-            described = {"accuracy": round(router.accuracy, 6), "classes": list(router.classes), "cards": cards}
-        return {"temperature": {name: round(t, 6) for name, t in self.temperatures.items()}, "router": described}
+        """JSON form of what validation images decided: temperatures, and the classifier's classes and cards."""
+        found, described = self.members.get("classifier"), None
+        if isinstance(found, Classifier):
+            cards = [deck.cards[place].id for place in found.cards]
+            described = {"accuracy": round(found.accuracy, 6), "classes": list(found.classes), "cards": cards}
+        return {"temperature": {name: round(t, 6) for name, t in self.temperatures.items()}, "classifier": described}
 
     def answer(self, name: str, cell: CellAnswers) -> Answer:
         """What the route `name` says to `cell`."""
@@ -92,28 +102,35 @@ class Routes:
         return {name: self.answer(name, cell) for name in names}
 
 
-def fit_routes(cards: int, best_card: int, validation: Validation | None, *, seed: int, threads: int = 1) -> Routes:
-    """All routes over `cards` cards, with what validation images decide: temperatures and the router.
+def fit_routes(deck: Deck, best_card: int, validation: Validation | None, *, seed: int, threads: int = 1) -> Routes:
+    """All routes over the deck's cards, with what validation images decide: temperatures, the classifier, and a gate of
+    each kind. Without validation images every temperature is 1 and there are neither.
 
-    Without validation images every temperature is 1 and there is no router.
+    The plain average, random cards and the most confident card are over the cards that are not averages of others.
     """
+    among, cards = deck.originals, len(deck.cards)
     members: dict[str, Route] = {
         "gated": Gated(),
-        "uniform": Uniform(),
+        "uniform": Uniform(among),
         "best_card": BestCard(best_card),
-        "random_card": RandomCard(seed),
+        "random_card": RandomCards(seed, among),
+        "random_cards": RandomCards(seed, among, deck.gate.max_cards),
     }
     bounds: dict[str, Route] = {"cell_oracle": CellOracle(), "oracle": Oracle()}
     if validation is None:
-        return Routes(members | {"confidence": Confidence((1.0,) * cards)} | bounds, {})
+        return Routes(members | {"confidence": Confidence((1.0,) * cards, among)} | bounds, {})
     cells = validation.answers
     with ThreadPoolExecutor(threads) as pool:
-        router = pool.submit(train_router, [name for name, _ in validation.cells], cells)
-        members["confidence"] = Confidence(pool.submit(card_temperatures, cells).result())
-        members["router"] = router.result()
+        classifier = pool.submit(train_classifier, [name for name, _ in validation.cells], cells)
+        chosen = pool.submit(fit_gates, deck, validation)
+        members["confidence"] = Confidence(pool.submit(card_temperatures, cells).result(), among)
+        members["classifier"] = classifier.result()
+        for kind, candidate in chosen.result().candidates.items():
+            members[f"{FITTED}{kind}"] = OtherGate(candidate.gate)
         untempered = Routes(members | bounds, {})
         fitted = pool.map(lambda name: _temperature(untempered, name, cells), untempered.systems)
-        return Routes(members | bounds, dict(zip(untempered.systems, fitted, strict=True)))
+        temperatures = dict(zip(untempered.systems, fitted, strict=True))
+    return Routes(members | bounds, temperatures, chosen.result())
 
 
 def _temperature(routes: Routes, name: str, cells: Sequence[CellAnswers]) -> float:

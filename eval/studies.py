@@ -46,7 +46,7 @@ def study_results(
     deck: Deck, measured: Measured, routes: Routes, suite: CorruptionSuite, data: str, *, threads: int = 1
 ) -> Json:
     """calibration, selective, diversity, relative, significance, gate_choices and spectra of the JSON."""
-    systems = routes.systems
+    systems = routes.studied
     with ThreadPoolExecutor(threads) as pool:
         curves = pool.map(lambda name: selective(measured, name), systems)
         selected = dict(zip(systems, curves, strict=True))
@@ -174,11 +174,31 @@ def gate_choices(deck: Deck, measured: Measured, suite: CorruptionSuite) -> Json
             "clean": round(clean.gate.unknown, 6),
             "cells": table([cell.gate.unknown for cell in cells], suite),
         },
+        "cards": {
+            card.id: {
+                "name": card.name,
+                "clean": _use(clean, place),
+                "cells": {key: _mean([_use(cell, place)[key] for cell in cells]) for key in ("weight", "ran")},
+            }
+            for place, card in enumerate(deck.cards)
+        },
         "cards_per_image": {
             "clean": round(clean.gate.cards_used, 6),
             "cells": table([cell.gate.cards_used for cell in cells], suite),
         },
     }
+
+
+def _use(cell: CellSummary, card: int) -> dict[str, float]:
+    """Mean weight of a card in the gated deck's answers, and the share of images that it ran for."""
+    return {
+        "weight": round(float(cell.gate.card_weight[card]), 6),
+        "ran": round(float(cell.gate.card_ran[card]), 6),
+    }
+
+
+def _mean(values: Sequence[float]) -> float:
+    return round(float(np.mean(values)), 6)
 
 
 def spectra(deck: Deck, measured: Measured, suite: CorruptionSuite) -> Json:

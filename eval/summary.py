@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from cards_deck.deck import Deck
 from cards_deck.spectrum import Floats
 from eval.cells import Labels
-from eval.measure import CellAnswers, Spectra, labels_of
+from eval.measure import CellAnswers, labels_of
 from eval.metrics import (
     Bools,
     adaptive_calibration_error,
@@ -31,15 +31,14 @@ from eval.routes import Routes
 
 Scores = Mapping[str, float]
 
-CHUNK = 500  # spectra summed at once in float32
-
 
 @dataclass(frozen=True, eq=False)
 class RouteSummary:
     """One route on one cell. `correct` bool [n]; `confidence` float32 [n], tempered, and `raw_confidence` as it comes;
     `cost` mean card passes.
 
-    `raw` and `tempered` hold ece, adaptive_ece, nll and brier; empty for the bounds.
+    `raw` and `tempered` hold ece, adaptive_ece, nll and brier; they and the confidences are empty where the route's
+    probabilities are not studied.
     """
 
     correct: Bools
@@ -52,12 +51,14 @@ class RouteSummary:
 
 @dataclass(frozen=True, eq=False)
 class GateSummary:
-    """What the gate did: images per nearest augmentation [a], share of unknown spectra, mean weight per card [k]."""
+    """What the gate did: images per nearest augmentation [a], share of unknown spectra, mean number of cards that ran,
+    and of each card [k] its mean weight and the share of images that it ran for."""
 
     chosen: NDArray[np.int64]
     unknown: float
     cards_used: float
     card_weight: Floats64
+    card_ran: Floats64
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +86,7 @@ def summarise(cell: CellAnswers, routes: Routes, deck: Deck) -> CellSummary:
     found = {}
     for name, answer in answers.items():
         right = is_correct(answer.probabilities, labels)
-        served = name in routes.systems
+        served = name in routes.studied
         found[name] = RouteSummary(
             correct=right,
             confidence=_confidence(answer.tempered) if served else np.empty(0, np.float32),
@@ -124,17 +125,17 @@ def scores(probabilities: NDArray[np.floating], labels: Labels) -> dict[str, flo
     }
 
 
-def _mean(spectra: Spectra) -> Floats64:
-    """Mean over images; by way of float32, as float16 to float64 is slow."""
-    parts = [spectra[i : i + CHUNK].astype(np.float32).sum(axis=0) for i in range(0, len(spectra), CHUNK)]
-    return np.asarray(np.sum(parts, axis=0, dtype=np.float64) / len(spectra))
+def _mean(spectra: Floats) -> Floats64:
+    """Mean over images."""
+    return np.asarray(spectra.mean(axis=0, dtype=np.float64))
 
 
 def _gate(cell: CellAnswers, augmentations: int) -> GateSummary:
-    weights, choice = cell.routing.weights, cell.routing.choice
+    decision, choice = cell.decision, cell.routing.choice
     return GateSummary(
         chosen=np.bincount(choice[choice >= 0], minlength=augmentations),
         unknown=float(cell.routing.unknown.mean()),
-        cards_used=float(np.count_nonzero(weights, axis=1).mean()),
-        card_weight=weights.mean(axis=0, dtype=np.float64),
+        cards_used=float(decision.ran.sum(axis=1).mean()),
+        card_weight=decision.weights.mean(axis=0, dtype=np.float64),
+        card_ran=decision.ran.mean(axis=0),
     )

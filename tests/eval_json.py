@@ -11,7 +11,8 @@ from eval.numbers import ROUTE_LABELS
 GROUPS = ("clean", "mean", "severity5", "noise", "non_noise")
 PASSES = {"gated": 1.6, "uniform": 4.0, "confidence": 4.0, "oracle": 4.0}
 CARDS = ("gaussian-2", "gaussian-1", "augmix-2", "augmix-1")
-MEASURED = ("gated", "uniform", "best_card", "random_card", "confidence", "router")
+MEASURED = ("gated", "uniform", "best_card", "random_card", "random_cards", "confidence", "classifier")
+KINDS = tuple(name.removeprefix("gate_") for name in LEVEL if name.startswith("gate_"))
 
 
 class Maker(BeyondMaker):
@@ -50,7 +51,7 @@ class Maker(BeyondMaker):
             "frost": "published",
             "best_card": {"id": "id0", "name": CARDS[0], "chosen_on": "validation images", "scores": {}},
             "hindsight_card": {"id": "id1", "name": CARDS[1]},
-            "validation": {"n": 1000, "cells": [], "temperature": dict.fromkeys(MEASURED, 1.2), "router": None},
+            "validation": {"n": 1000, "cells": [], "temperature": dict.fromkeys(MEASURED, 1.2), "classifier": None},
             "routes": routes,
             "differences": self._differences(lines),
             "cards": [self._card(i) | lines[f"card {i}"] for i in range(4)],
@@ -66,6 +67,7 @@ class Maker(BeyondMaker):
             "relative": {route: {"mce": 0.2 - LEVEL[route], "relative_mce": 0.75 - LEVEL[route]} for route in MEASURED},
             "significance": {f"gated_vs_{other}": self._tests(names) for other in ("best_card", "uniform")},
             "regret": {"cell_oracle": self.interval(0.012, 0.002), "oracle": self.interval(0.06, 0.003)},
+            "gates": self._gates(lines),
             "gate_choices": self._gate(names),
             "spectra": self._spectra(names),
             "timing": {
@@ -83,14 +85,34 @@ class Maker(BeyondMaker):
         return {field: self.interval(float(value)) for field, value in zip(GROUPS, values, strict=True)}
 
     def _differences(self, lines: dict[str, Json]) -> Json:
-        others = {"best_card": "best_card", "uniform": "uniform", "random_card": "random_card", "router": "router"}
-        others |= {"confidence": "confidence", "hindsight_card": "card 1"}
+        others = {name: name for name in ROUTE_LABELS if name not in ("gated", "cell_oracle", "oracle")}
+        others |= {"hindsight_card": "card 1"}
         return {
             f"gated_minus_{name}": {
                 field: self.interval(lines["gated"][field]["value"] - lines[key][field]["value"], 0.004)
                 for field in GROUPS
             }
             for name, key in others.items()
+        }
+
+    def _gates(self, lines: dict[str, Json]) -> Json:
+        def minus_uniform(route: str) -> Json:
+            gains = {field: lines[route][field]["value"] - lines["uniform"][field]["value"] for field in GROUPS}
+            return {field: self.interval(gain, 0.002) for field, gain in gains.items()}
+
+        return {
+            "most_cards": 2.0,
+            "chosen": "spectrum_cascade",
+            "skipped": {},
+            "kinds": {
+                kind: {
+                    "route": f"gate_{kind}",
+                    "validation": {"score": 0.87, "clean": 0.9, "corrupted": 0.84, "cards": 1.9},
+                    "config": {"kind": kind, "max_cards": 2, "unknown_quantile": 0.995, "threshold": 0.9},
+                    "minus_uniform": minus_uniform(f"gate_{kind}"),
+                }
+                for kind in KINDS
+            },
         }
 
     def _card(self, place: int) -> Json:
@@ -163,6 +185,14 @@ class Maker(BeyondMaker):
             "choices": {
                 "augmix": {"clean": clean, "share": share, "weight": share},
                 "gaussian": {"clean": clean | {"share": 0.1}, "share": rest, "weight": rest},
+            },
+            "cards": {
+                f"id{place}": {
+                    "name": name,
+                    "clean": {"weight": 0.25, "ran": 0.4},
+                    "cells": {"weight": 0.25, "ran": 0.45},
+                }
+                for place, name in enumerate(CARDS)
             },
             "unknown": {"clean": 0.012, "cells": {name: [0.0, 0.01, 0.02, 0.1, 0.4] for name in names}},
             "cards_per_image": {"clean": 1.5, "cells": {name: [1.4, 1.5, 1.6, 1.7, 1.8] for name in names}},

@@ -12,8 +12,15 @@ LEVEL = {
     "uniform": -0.006,
     "best_card": -0.012,
     "random_card": -0.03,
+    "random_cards": -0.02,
     "confidence": -0.004,
-    "router": -0.008,
+    "classifier": -0.008,
+    "gate_spectral": 0.001,
+    "gate_softmax": 0.002,
+    "gate_router": 0.003,
+    "gate_cascade": -0.003,
+    "gate_spectrum_cascade": 0.004,
+    "gate_reliability": -0.001,
     "cell_oracle": 0.012,
     "oracle": 0.06,
 }
@@ -70,7 +77,8 @@ class BeyondMaker:
 
     def _flips(self) -> Json:
         flips = {route: self.interval(0.03 + 0.02 * self.random.random(), 0.002) for route in ROUTES}
-        return {"flip_probability": flips, "choice_flip": self.interval(0.02, 0.002), "accuracy": None}
+        routing = {"choice_flip": self.interval(0.02, 0.002), "routing_flip": self.interval(0.03, 0.002)}
+        return {"flip_probability": flips, **routing, "accuracy": None}
 
     def shift(self) -> Json:
         """CIFAR-10.1."""

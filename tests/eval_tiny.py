@@ -7,13 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cards_deck.data import Dataset, save_npz
 from cards_deck.deck import Deck, GateConfig
 from cards_deck.inference.engines import EngineKind
 from cards_deck.inference.fake_deck import fake_deck, fake_images
+from cards_deck.inference.gates import Decision, Routing
 from cards_deck.inference.predictor import Predictor
+from cards_deck.spectrum import Floats
+from eval.cells import Labels
 from eval.context import Settings
+from eval.measure import CellAnswers
 from eval.suites import SUITES
 from eval.suites.corruptions import CorruptionSuite
 
@@ -70,3 +75,19 @@ def tiny_settings(root: Path, cache: Path | None) -> Settings:
 def measured_part(result: dict[str, Any]) -> dict[str, Any]:
     """The result without what depends on the time and the host."""
     return {name: value for name, value in result.items() if name not in ("provenance", "timing")}
+
+
+def cell_answers(
+    name: str,
+    logits: Floats,
+    weights: Floats,
+    distances: Floats,
+    labels: Labels | None,
+    spectra: NDArray[np.float16],
+    unknown: NDArray[np.bool_] | None = None,
+) -> CellAnswers:
+    """Answers to a cell as if a gate had chosen `weights` [n, k] at once."""
+    strange = np.zeros(len(weights), np.bool_) if unknown is None else unknown
+    routing = Routing(weights, distances, strange, distances.argmin(axis=1), weights)
+    decision = Decision(weights, weights > 0, logits, routing, np.ones(len(weights), np.bool_))
+    return CellAnswers(name, logits, decision, labels, lambda: spectra.astype(np.float32), False)

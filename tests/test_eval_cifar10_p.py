@@ -57,7 +57,7 @@ def test_results_by_hand() -> None:
     """Two images, two perturbations: means over images, then over perturbations; the interval spans the two images."""
 
     def block(gated: list[float], uniform: list[float]) -> Block:
-        flip = {"choice": [0.5, 0.5], "gated": gated, "uniform": uniform}
+        flip = {"choice": [0.5, 0.5], "routing": [0.25, 0.25], "gated": gated, "uniform": uniform}
         cost = {"gated": [1.0, 2.0], "uniform": [4.0, 4.0]}
         return Block(*({name: np.array(v) for name, v in some.items()} for some in (flip, {}, cost)))
 
@@ -70,6 +70,7 @@ def test_results_by_hand() -> None:
     assert found["mean"]["flip_probability"]["gated"]["value"] == pytest.approx(0.25)
     assert found["mean"]["flip_probability"]["uniform"]["value"] == pytest.approx(0.375)
     assert found["mean"]["choice_flip"] == {"value": 0.5, "low": 0.5, "high": 0.5}
+    assert found["mean"]["routing_flip"] == {"value": 0.25, "low": 0.25, "high": 0.25}
     assert found["differences"] == {
         "gated_minus_uniform": {"flip_probability": {"value": -0.125, "low": -0.125, "high": -0.125}}
     }
@@ -156,7 +157,8 @@ def test_a_second_run_answers_from_the_cache_and_says_the_same(
         raise AssertionError("a card ran although its answers are cached")
 
     monkeypatch.setattr(Predictor, "card_logits", refuse)
-    monkeypatch.setattr(cifar10_p.RegeneratedSequences, "frames", refuse)
+    assert settings.cache is not None
+    assert not list(settings.cache.rglob("spectra-*.npz")), "of many frames they would fill the cache"
     assert _measured(evaluate(deck, settings)) == _measured(first)
     assert _measured(evaluate(deck, dataclasses.replace(settings, threads=3))) == _measured(first)
 

@@ -152,7 +152,7 @@ def test_scores_agree_with_a_loop(deck: Deck, root: Path) -> None:
     images = fake_images(6, seed=9)
     job = Job("some", lambda: images, None, lambda: "some", 6)
     (cell,) = context.measurer.run([job], threads=1, progress=context.progress(6, "some"))
-    found = card_scores(cell)
+    found = card_scores(cell, deck)
     answer = context.predictor.predict(images)
     for i in range(6):
         cards = cell.logits[:, i].astype(np.float64)

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,14 @@ from eval.context import Context, Settings
 from eval.evaluate import evaluate
 from eval.measure import CellAnswers, Job, clean_job
 from eval.progress import Progress
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _few_gates() -> Iterator[None]:
+    """Gates are fitted anew by every run: two kinds will do."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("eval.alternatives.KINDS", ("cascade", "spectral"))
+        yield
 
 
 @pytest.fixture

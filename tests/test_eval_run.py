@@ -27,6 +27,7 @@ from cards_deck.errors import DataError, InputError
 from cards_deck.inference.engines import EngineKind
 from cards_deck.inference.fake_deck import fake_deck
 from cards_deck.inference.predictor import Predictor
+from eval.alternatives import KINDS
 from eval.cells import balanced_subset, ranks_by_pixels
 from eval.context import Context, Settings
 from eval.evaluate import evaluate
@@ -100,11 +101,13 @@ def test_routes_cost_what_they_run_and_bounds_bound(eval_deck: Deck, result: dic
     costs = {name: route["cards_per_image"] for name, route in routes.items()}
     assert 1 <= costs.pop("gated") <= eval_deck.gate.max_cards
     assert costs.pop("uniform") == costs.pop("confidence") == costs.pop("oracle") == k
+    assert costs.pop("random_cards") == eval_deck.gate.max_cards
+    assert all(1 <= costs.pop(f"gate_{kind}") <= eval_deck.gate.max_cards for kind in KINDS)
     assert set(costs.values()) == {1}
-    for name in ("best_card", "random_card", "router", "confidence", "cell_oracle"):
+    for name in ("best_card", "random_card", "classifier", "confidence", "cell_oracle"):
         assert routes[name]["mean"]["value"] <= routes["oracle"]["mean"]["value"]
     assert routes["best_card"]["mean"]["value"] <= routes["cell_oracle"]["mean"]["value"]
-    for other in ("uniform", "best_card", "random_card", "confidence", "router"):
+    for other in ("uniform", "best_card", "random_card", "random_cards", "confidence", "classifier", "gate_router"):
         gain = result["differences"][f"gated_minus_{other}"]["mean"]["value"]
         assert gain == pytest.approx(routes["gated"]["mean"]["value"] - routes[other]["mean"]["value"], abs=2e-6)
     hindsight = max(card["mean"]["value"] for card in result["cards"])
@@ -152,7 +155,8 @@ def test_without_validation_images_nothing_is_fitted_and_it_is_said(
     assert result["best_card"]["name"] == eval_deck.cards[0].name
     assert result["validation"] is None
     assert "no training split" in result["validation_reason"]
-    assert "router" not in result["routes"]
+    assert not {"classifier", "gate_router"} & set(result["routes"])
+    assert result["gates"] is None
     assert {part["temperature"] for part in result["calibration"].values()} == {1}
     assert capsys.readouterr().err.count("no validation images") == 1
 

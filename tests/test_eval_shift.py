@@ -19,11 +19,13 @@ from cards_deck.inference.predictor import Predictor
 from eval import metrics
 from eval.context import Settings
 from eval.evaluate import evaluate
+from eval.routes import BOUNDS, ROUTES
 from eval.suites import SUITES
 from eval.suites._shift_data import cifar101, user_folder
 
 DATA, LABELS = "cifar10.1_v6_data.npy", "cifar10.1_v6_labels.npy"
-SERVED = ("gated", "uniform", "best_card", "random_card", "confidence", "router")
+SERVED = tuple(name for name in ROUTES if name not in BOUNDS)
+UNFITTED = SERVED[: SERVED.index("classifier")]  # without a training split
 
 
 def answered(deck: Deck, count: int, seed: int) -> Dataset:
@@ -167,7 +169,7 @@ def test_a_folder_without_classes_has_choices_and_confidence_only(deck: Deck, tm
     result = evaluate(deck, settings("folder", tmp_path))
     assert result["data"]["labelled"] is False
     assert result["differences"] == {}
-    assert tuple(result["routes"]) == SERVED[:-1]  # no training split, no router
+    assert tuple(result["routes"]) == UNFITTED
     for row in result["routes"].values():
         assert row["accuracy"] is None
         assert 0.1 <= row["confidence"]["p5"] <= row["confidence"]["mean"] <= 1

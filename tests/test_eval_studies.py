@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.stats
+from eval_tiny import cell_answers
 
 from cards_deck.corruptions import SEVERITIES
 from cards_deck.deck import Deck, card_sizes
 from cards_deck.inference.engines import EngineKind
 from cards_deck.inference.fake_deck import fake_deck, fake_images
-from cards_deck.inference.gates import Routing
 from cards_deck.inference.predictor import Predictor
 from eval.measure import CellAnswers
 from eval.metrics import STANDARD_CIFAR10_ERRORS
@@ -37,12 +37,10 @@ def _answers(seed: int, deck: Deck, n: int = N) -> CellAnswers:
     labels = np.arange(n) % CLASSES
     logits = (random.normal(size=(4, n, CLASSES)) + 2 * np.eye(CLASSES)[labels]).astype(np.float32)
     distances = random.random((n, 2)).astype(np.float32)
-    choice = distances.argmin(axis=1)
     weights = np.zeros((n, 4), np.float32)
-    weights[np.arange(n), choice] = 1
-    routing = Routing(weights, distances, random.random(n) < 0.2, choice, weights)
+    weights[np.arange(n), distances.argmin(axis=1)] = 1
     spectra = np.broadcast_to(deck.references.log_amplitude[0], (n, 32, 17)).astype(np.float16)
-    return CellAnswers(f"cell {seed}", logits, distances, routing, labels, lambda: spectra, False)
+    return cell_answers(f"cell {seed}", logits, weights, distances, labels, spectra, random.random(n) < 0.2)
 
 
 @dataclasses.dataclass
@@ -57,7 +55,7 @@ class Made:
 @pytest.fixture(scope="module")
 def made() -> Made:
     deck = fake_deck()
-    routes = dataclasses.replace(fit_routes(4, 1, None, seed=0), temperatures={"gated": 0.7, "uniform": 0.5})
+    routes = dataclasses.replace(fit_routes(deck, 1, None, seed=0), temperatures={"gated": 0.7, "uniform": 0.5})
     answers = [_answers(seed, deck) for seed in range(1 + len(SUITE.cells))]
     clean, *cells = (summarise(cell, routes, deck) for cell in answers)
     measured = Measured(clean, cells)
@@ -199,13 +197,13 @@ def test_a_card_says_what_it_costs(made: Made) -> None:
     assert facts["macs"] == (8 * 3 * 9 + 8 * 8 * 9) * 16 * 16 + 10 * 8
     assert facts["macs_executed"] < facts["macs"]
     assert facts["flop_density"] == pytest.approx(facts["macs_executed"] / facts["macs"], abs=1e-6)
-    made_of = headline_results(made.deck, made.measured, SUITE, seed=0, resamples=10)["cards"][0]
+    made_of = headline_results(made.deck, made.measured, made.routes, SUITE, seed=0, resamples=10)["cards"][0]
     assert made_of["bytes"] == card_sizes(made.deck)[made.deck.cards[0].name]
 
 
 def test_headlines_resample_images_and_not_cells(made: Made) -> None:
-    results = headline_results(made.deck, made.measured, SUITE, seed=0, resamples=300)
-    again = headline_results(made.deck, made.measured, SUITE, seed=0, resamples=300)
+    results = headline_results(made.deck, made.measured, made.routes, SUITE, seed=0, resamples=300)
+    again = headline_results(made.deck, made.measured, made.routes, SUITE, seed=0, resamples=300)
     assert results == again
     per_image = made.measured.correct("gated").mean(axis=0)
     low, high = (results["routes"]["gated"]["mean"][end] for end in ("low", "high"))

@@ -80,7 +80,7 @@ class Judge:
         row = self._head(found.attack, found.target, found.radius, route) | found.budget
         row["accuracy"] = self._interval(self._right(after[route]))
         row["transfer"] = {other: self._interval(self._right(after[other])) for other in others}
-        used = np.count_nonzero(after["gated"].weights, axis=1)
+        used = after["gated"].ran.sum(axis=1)
         row |= {"choice_changed": _share(changed), "cards_per_image": _share(used), "most_cards": int(used.max())}
         if found.target == "gate":
             pairs = (("clean_accuracy", self.before["gated"]), ("accuracy", after["gated"]))

@@ -141,23 +141,29 @@ def _number(found: object, key: str) -> float | None:
 
 
 def sequences(suites: Suites) -> Section | None:
-    """How often the answer and the gate's choice change from frame to frame."""
+    """How often the answer and the gate's routing change from frame to frame."""
     blocks: list[Block] = []
     shown = ("gated", "uniform", "best_card")
     for suite in suites.of("sequences"):
         rows = [_flips(words(name), row, shown) for name, row in suite["perturbations"].items()]
         if suite.get("mean"):
             rows.append(_flips("mean", suite["mean"], shown, "total"))
-        columns = (*(Column(ROUTE_LABELS[name]) for name in shown), Column("Gate's choice"))
-        blocks += [Heading(f"{suite['title']}, {suite['n']:,} sequences"), Table(columns, tuple(rows), "narrow")]
+        heads = (*(ROUTE_LABELS[name] for name in shown), "Cards that ran", "Nearest reference")
+        blocks += [
+            Heading(f"{suite['title']}, {suite['n']:,} sequences"),
+            Table(tuple(map(Column, heads)), tuple(rows), "narrow"),
+        ]
         blocks += [Text(text) for text in _steadier(suite)]
-    note = Text("Share in % of frames with another answer than the frame compared with; lower is steadier.")
+    note = Text(
+        "Share in % of frames with another answer than the frame compared with; lower is steadier. Beside the answers: "
+        "how often the gate ran other cards, and how often another reference was the nearest."
+    )
     return Section("sequences", "Steadiness in sequences", (note, *blocks), "Sequences") if blocks else None
 
 
 def _flips(name: str, row: Json, shown: tuple[str, ...], kind: str = "") -> Row:
     flips = row.get("flip_probability") or {}
-    found = [flips.get(route) for route in shown] + [row.get("choice_flip")]
+    found = [flips.get(route) for route in shown] + [row.get("routing_flip"), row.get("choice_flip")]
     parts = [f"{row['frames']} frames"] if row.get("frames") else []
     parts += [f"from the {row['compared_with']}"] if row.get("compared_with") else []
     return Row(Cell(name, ", ".join(parts)), tuple(share(interval, 2) for interval in found), kind)

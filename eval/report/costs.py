@@ -32,7 +32,8 @@ def routes(suites: Suites) -> Section | None:
     """Every way of using the deck: accuracy with intervals, passes, and a picture of one against the other."""
     blocks: list[Block] = []
     for suite in suites.of("corruptions"):
-        pictures = (severity_picture(suite), _passes_picture(suite))
+        passes = () if suite.get("gates") else (_passes_picture(suite),)
+        pictures = (severity_picture(suite), *passes)
         blocks += [Heading(suite["title"]), Pictures(pictures, "large"), _routes_table(suite)]
         if suite.get("regret"):
             blocks.append(_regret(suite))
@@ -55,7 +56,9 @@ def _passes_picture(suite: Json) -> Picture:
 
 
 def _shown(suite: Json) -> list[tuple[str, Json]]:
-    return [(name, suite["routes"][name]) for name in ROUTE_LABELS if name in suite["routes"]]
+    """The measured routes, but the gates that the deck does not have."""
+    names = [name for name in ROUTE_LABELS if name in suite["routes"] and not name.startswith("gate_")]
+    return [(name, suite["routes"][name]) for name in names]
 
 
 def _routes_table(suite: Json) -> Table:

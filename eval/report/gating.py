@@ -3,7 +3,20 @@
 from __future__ import annotations
 
 from eval.numbers import percent, words
-from eval.report.blocks import Block, Heading, Map, Maps, Picture, Pictures, Section, Text
+from eval.report.blocks import (
+    Block,
+    Cell,
+    Column,
+    Heading,
+    Map,
+    Maps,
+    Picture,
+    Pictures,
+    Row,
+    Section,
+    Table,
+    Text,
+)
 from eval.report.corruptions import STARTS
 from eval.report.files import Json, Suites
 from eval.report.plots import reference_spectra, spectrum
@@ -15,7 +28,7 @@ def choices(suites: Suites) -> Section | None:
     for suite in suites.of("corruptions"):
         found = suite.get("gate_choices")
         if found:
-            blocks += [Heading(suite["title"]), _on_clean(found), Maps(_maps(suite, found), small=True)]
+            blocks += [Heading(suite["title"]), _on_clean(found), Maps(_maps(suite, found), small=True), *_cards(found)]
     gate = suites.deck.get("gate") or {}
     shown = ", ".join(f"{words(name)} {value:g}" for name, value in gate.items() if isinstance(value, int | float))
     kind = f"Gate: {gate['kind']} ({shown}). " if gate else ""
@@ -31,16 +44,33 @@ def _on_clean(found: Json) -> Text:
     )
 
 
+def _cards(found: Json) -> list[Table]:
+    """How often each card ran and what weight it had; nothing in reports that do not say."""
+    rows = [
+        Row(
+            Cell(card["name"]),
+            tuple(Cell(percent(card[group][key])) for group in ("clean", "cells") for key in ("ran", "weight")),
+        )
+        for card in (found.get("cards") or {}).values()
+    ]
+    heads = (Column("Ran, %", "clean"), Column("Weight, %", "clean"), Column("Ran, %", "all cells"))
+    return [Table((*heads, Column("Weight, %", "all cells")), tuple(rows), "narrow tight")] if rows else []
+
+
 def _maps(suite: Json, found: Json) -> tuple[Map, ...]:
     shown = [
         Map(f"Nearest: {words(name)}", "% of images", row["share"], "share", starts=STARTS)
         for name, row in found["choices"].items()
-        if found["kind"] != "uniform"
+        if any(share > 0 for choice in found["choices"].values() for share in (choice["clean"]["share"], *_all(choice)))
     ]
     top = float(max(2, len(suite["cards"])))
     shown.append(Map("Cards run", "per image", found["cards_per_image"]["cells"], "count", top=top, starts=STARTS))
     shown.append(Map("Unknown spectrum", "% of images", found["unknown"]["cells"], "share", starts=STARTS))
     return tuple(shown)
+
+
+def _all(choice: Json) -> list[float]:
+    return [share for row in choice["share"].values() for share in row]
 
 
 def spectra(suites: Suites) -> Section | None:

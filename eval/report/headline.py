@@ -9,7 +9,7 @@ from eval.report.blocks import Aside, Block, Cell, Column, Points, Row, Section,
 from eval.report.files import Json, Suites
 
 SHORT = {"ood": "Other classes", "adversarial": "Under attack", "stream": "In a stream", "compressed": "Compressed"}
-PRINTED = ("best_card", "uniform", "router", "hindsight_card")
+PRINTED = ("uniform", "best_card", "hindsight_card")
 
 
 def facts(suites: Suites) -> str:
@@ -60,7 +60,11 @@ def headline(suites: Suites) -> Section | None:
         names: tuple[str, ...] = PRINTED if suite is main else PRINTED[:2]
         if (suite.get("hindsight_card") or {}).get("id") == suite["best_card"]["id"]:
             names = tuple(name for name in names if name != "hindsight_card")
-        found = tuple(_versus(suite, name) for name in names if f"gated_minus_{name}" in suite["differences"])
+        names = tuple(name for name in names if f"gated_minus_{name}" in suite["differences"])
+        pairs = [(name, "mean") for name in names]
+        if suite is main and names[:1] == ("uniform",):
+            pairs.insert(1, ("uniform", "clean"))
+        found = tuple(_versus(suite, name, field) for name, field in pairs)
         compared += (
             [Text(f"The gated deck on {suite['title']}, mean of all cells", "label"), Points(found)] if found else []
         )
@@ -68,12 +72,13 @@ def headline(suites: Suites) -> Section | None:
     return Section("headline", "", (Text(sentence, "lead"), tiles, Aside(tuple(compared), rest)), short="Headline")
 
 
-def _versus(main: Json, name: str) -> Cell:
-    difference = main["differences"][f"gated_minus_{name}"]["mean"]
+def _versus(main: Json, name: str, field: str) -> Cell:
+    difference = main["differences"][f"gated_minus_{name}"][field]
     found = verdict(difference)
     which = {"best_card": main["best_card"]["name"], "hindsight_card": main.get("hindsight_card", {}).get("name")}
     card = f" ({which[name]})" if which.get(name) else ""
     value, other = f"**{points(difference['value'])} points**", f"the {AGAINST[name]}{card}"
+    other += " on clean images" if field == "clean" else ""
     shown = f"{value}: no difference shown from {other}" if found.startswith("no") else f"{value}, {found} than {other}"
     return Cell(shown, span_points(difference), found.split()[0])
 

@@ -37,12 +37,13 @@ def render(suites: Suites) -> tuple[str, str]:
 
 def sections(suites: Suites) -> list[Section]:
     """Every section for which something was measured. Draws, and so imports matplotlib."""
-    from eval.report import beyond, compressed, corruptions, costs, gating, headline, live, provenance, trust
+    from eval.report import beyond, compressed, corruptions, costs, gates, gating, headline, live, provenance, trust
 
     parts: tuple[Callable[[Suites], Section | None], ...] = (
         headline.headline,
         corruptions.maps,
         costs.routes,
+        gates.compared,
         corruptions.differences,
         costs.published,
         corruptions.cards,

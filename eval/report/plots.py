@@ -19,8 +19,15 @@ ROUTE_STYLES: Mapping[str, tuple[str, str, str]] = {  # colour, line style, mark
     "uniform": ("second", "--", "s"),
     "best_card": ("third", "-", "D"),
     "random_card": ("third", ":", "v"),
+    "random_cards": ("third", ":", "v"),
     "confidence": ("fourth", "-.", "^"),
-    "router": ("sixth", (0, (6, 1.5, 1.5, 1.5)), "P"),  # type: ignore[dict-item]
+    "classifier": ("sixth", "-.", "P"),
+    "gate_spectral": ("fifth", "-", "o"),
+    "gate_softmax": ("sixth", "-", "o"),
+    "gate_router": ("fourth", "-", "o"),
+    "gate_cascade": ("better", "-", "o"),
+    "gate_spectrum_cascade": ("worse", "-", "o"),
+    "gate_reliability": ("text", "-", "o"),
     "cell_oracle": ("muted", ":", "x"),
     "oracle": ("muted", ":", "x"),
 }

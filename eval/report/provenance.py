@@ -44,12 +44,12 @@ def _deck(suites: Suites) -> dict[str, str]:
     validation = (main or {}).get("validation")
     if validation:
         facts["Validation"] = (
-            f"temperatures and the learned router were fitted on {validation['n']:,} held-out training images, clean "
+            f"temperatures and gates were fitted on {validation['n']:,} held-out training images, clean "
             "and under the four validation corruptions, none of which is in the benchmark"
         )
-        router = validation.get("router")
-        if router:
-            facts["Validation"] += f"; the router tells their kinds apart on {percent(router['accuracy'])} % of images"
+        found = validation.get("classifier")
+        if found:
+            facts["Validation"] += f"; the classifier tells the kinds apart on {percent(found['accuracy'])} % of images"
     return facts
 
 

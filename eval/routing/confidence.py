@@ -15,15 +15,16 @@ from eval.routing._base import Routed, one_card
 
 @dataclass(frozen=True)
 class Confidence:
-    """The card whose largest probability, at its own temperature, is the highest (first of equals); costs all cards."""
+    """Of the cards `among` the deck's the one whose largest probability, at its own temperature, is the highest (first
+    of equals); costs all of those. `temperatures` are of all cards."""
 
     temperatures: tuple[float, ...]
+    among: tuple[int, ...]
 
     def route(self, cell: CellAnswers) -> Routed:
         """See `Route`."""
-        k = len(cell.logits)
-        confidence = [softmax(logits / t).max(axis=1) for logits, t in zip(cell.logits, self.temperatures, strict=True)]
-        return one_card(np.argmax(confidence, axis=0), k, cost=k)
+        sure = [softmax(cell.logits[card] / self.temperatures[card]).max(axis=1) for card in self.among]
+        return one_card(np.asarray(self.among)[np.argmax(sure, axis=0)], len(cell.logits), cost=len(self.among))
 
 
 def card_temperatures(cells: Sequence[CellAnswers]) -> tuple[float, ...]:

@@ -1,4 +1,4 @@
-"""The gate itself, and the baselines that look at nothing: the plain average, one card, a card drawn at random."""
+"""The gate itself, and the baselines that look at nothing: the plain average, one card, cards drawn at random."""
 
 from __future__ import annotations
 
@@ -7,28 +7,48 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from eval.measure import CellAnswers
+from cards_deck.inference.gates import Decision, Gate
+from eval.measure import CellAnswers, looked_up
 from eval.routing._base import Routed, one_card
 
 
 @dataclass(frozen=True)
 class Gated:
-    """The deck as it is served: the gate's weights, at the cost of the cards they name."""
+    """The deck as it is served: its gate's weights, at the cost of the cards that it ran."""
 
     def route(self, cell: CellAnswers) -> Routed:
         """See `Route`."""
-        weights = cell.routing.weights
-        return Routed(weights, np.count_nonzero(weights, axis=1).astype(np.float64))
+        return _routed(cell.decision)
+
+
+@dataclass(frozen=True, eq=False)
+class OtherGate:
+    """The same cards under another gate."""
+
+    gate: Gate
+
+    def route(self, cell: CellAnswers) -> Routed:
+        """See `Route`."""
+        return _routed(looked_up(self.gate, cell.spectra(), cell.logits))
+
+
+def _routed(decision: Decision) -> Routed:
+    return Routed(decision.weights, decision.ran.sum(axis=1).astype(np.float64))
 
 
 @dataclass(frozen=True)
 class Uniform:
-    """All cards with equal weights (Lakshminarayanan et al., NeurIPS 2017): an ensemble without a gate."""
+    """The cards `among` the deck's with equal weights (Lakshminarayanan et al., NeurIPS 2017): an ensemble without a
+    gate. Averages of other cards are not among them."""
+
+    among: tuple[int, ...]
 
     def route(self, cell: CellAnswers) -> Routed:
         """See `Route`."""
         k, n = cell.logits.shape[:2]
-        return Routed(np.full((n, k), 1 / k, np.float32), np.full(n, float(k)))
+        weights = np.zeros((n, k), np.float32)
+        weights[:, list(self.among)] = 1 / len(self.among)
+        return Routed(weights, np.full(n, float(len(self.among))))
 
 
 @dataclass(frozen=True)
@@ -44,13 +64,20 @@ class BestCard:
 
 
 @dataclass(frozen=True)
-class RandomCard:
-    """A card drawn at random for each image of each cell: what the gate would be if it knew nothing."""
+class RandomCards:
+    """`count` of the cards `among` the deck's, drawn at random for each image of each cell, with equal weights: what a
+    gate would be that knew nothing."""
 
     seed: int
+    among: tuple[int, ...]
+    count: int = 1
 
     def route(self, cell: CellAnswers) -> Routed:
         """See `Route`; the draws follow from the seed and the cell's name."""
         k, n = cell.logits.shape[:2]
         key = int.from_bytes(hashlib.sha256(f"{self.seed}/{cell.name}".encode()).digest()[:16], "big")
-        return one_card(np.asarray(np.random.default_rng(key).integers(0, k, size=n), np.int64), k)
+        order = np.random.default_rng(key).random((n, len(self.among))).argsort(axis=1)
+        count = min(self.count, len(self.among))
+        weights = np.zeros((n, k), np.float32)
+        np.put_along_axis(weights, np.asarray(self.among)[order[:, :count]], np.float32(1 / count), axis=1)
+        return Routed(weights, np.full(n, float(count)))

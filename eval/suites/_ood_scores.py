@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from cards_deck.deck import Deck
 from cards_deck.inference.predictor import combine, softmax
 from eval.measure import CellAnswers
 from eval.metrics import Floats, aupr, auroc_interval, energy, entropy, fpr_at_tpr, msp, mutual_information
@@ -13,7 +14,7 @@ from eval.routing import Gated, Route, Uniform
 from eval.suites._base import Json
 from eval.suites._ood_neighbours import NEIGHBOUR
 
-ROUTES: Mapping[str, Route] = {"gated": Gated(), "uniform": Uniform()}
+ROUTES = ("gated", "uniform")
 CONVENTION = (
     "A score is larger the stranger the image, and images from outside are the positive class, as in OpenOOD v1.5: "
     "FPR95 is the share of known images flagged by the threshold that catches 95 % of those from outside; AUPR-out has "
@@ -25,7 +26,10 @@ _ROUTED = {
     "energy": ("energy", "free energy of each card's logits, mean over the cards by their weights"),
 }
 _OTHERS = {
-    "disagreement": ("disagreement", "mutual information between answer and card, over all cards"),
+    "disagreement": (
+        "disagreement",
+        "mutual information between answer and card, over all but averages of cards",
+    ),
     "spectral_distance": (
         "spectral distance",
         "distance of the spectrum to the nearest reference: what the gate sees, and no card runs",
@@ -48,17 +52,22 @@ TITLES = {name: title for name, (title, _) in _TEXTS.items()}
 DEFINITIONS = {name: text for name, (_, text) in _TEXTS.items()}
 
 
-def card_scores(cell: CellAnswers) -> dict[str, Floats]:
+def ood_routes(deck: Deck) -> dict[str, Route]:
+    """`ROUTES` of a deck."""
+    return dict(zip(ROUTES, (Gated(), Uniform(deck.originals)), strict=True))
+
+
+def card_scores(cell: CellAnswers, deck: Deck) -> dict[str, Floats]:
     """Score -> [n], from the cards' answers and the spectra; "gated_" and "uniform_" scores are of that route."""
     found: dict[str, Floats] = {}
     energies = energy(cell.logits)
-    for name, route in ROUTES.items():
+    for name, route in ood_routes(deck).items():
         weights = route.route(cell).weights
         pooled = combine(cell.logits, weights)
         found[f"{name}_msp"] = msp(pooled)
         found[f"{name}_entropy"] = entropy(pooled)
         found[f"{name}_energy"] = (energies.T * weights).sum(axis=1)
-    found["disagreement"] = mutual_information(softmax(cell.logits))
+    found["disagreement"] = mutual_information(softmax(cell.logits[list(deck.originals)]))
     found["spectral_distance"] = cell.distances.min(axis=1).astype(np.float64)
     return found
 

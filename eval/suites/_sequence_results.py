@@ -48,7 +48,11 @@ class Block:
 def block_of(name: str, cell: CellAnswers, routes: Mapping[str, Route]) -> Block:
     """What is kept of the answers to the perturbation `name`, whose frames follow one another in `cell`."""
     frames, noise = frames_of(name), name in NOISE
-    flip = {"choice": flips(cell.routing.choice.reshape(-1, frames), noise=noise)}
+    _, cards = np.unique(cell.decision.ran, axis=0, return_inverse=True)
+    flip = {
+        "choice": flips(cell.routing.choice.reshape(-1, frames), noise=noise),
+        "routing": flips(cards.reshape(-1, frames), noise=noise),
+    }
     right, cost = {}, {}
     for route, member in routes.items():
         routed = member.route(cell)
@@ -120,6 +124,7 @@ def _row(name: str, block: Block, shown: Mapping[tuple[str, str, str], dict[str,
     return {
         "flip_probability": {route: shown[name, "flip", route] for route in block.cost},
         "choice_flip": shown[name, "flip", "choice"],
+        "routing_flip": shown[name, "flip", "routing"],
         "accuracy": {route: shown[name, "right", route] for route in block.right} or None,
         "cards_per_image": _costs(block),
     }

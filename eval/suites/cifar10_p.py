@@ -49,7 +49,8 @@ class SequenceSuite:
         test = context.dataset("test")
         found = self.sequences_of(context, test)
         choice = context.best_card
-        routes: dict[str, Route] = {"gated": Gated(), "uniform": Uniform(), "best_card": BestCard(choice.place)}
+        uniform = Uniform(context.deck.originals)
+        routes: dict[str, Route] = {"gated": Gated(), "uniform": uniform, "best_card": BestCard(choice.place)}
         jobs = {
             name: [_job(found, name, start) for start in range(0, len(found), BLOCK)] for name in self.perturbations
         }
@@ -96,6 +97,7 @@ def _job(found: Sequences, name: str, start: int) -> Job:
         None if found.labels is None else np.repeat(found.labels[start:stop], frames),
         lambda: found.key(name, start, stop),
         (stop - start) * frames,
+        keep_spectra=False,
     )
 
 

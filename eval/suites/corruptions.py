@@ -77,7 +77,7 @@ class CorruptionSuite:
             "frost": cells.frost if "frost" in self.corruptions else None,
             "best_card": context.best_card.as_dict(context.deck),
             **context.validation_facts(),
-            **headline_results(context.deck, measured, self, seed=settings.seed, resamples=settings.resamples),
+            **headline_results(context.deck, measured, routes, self, seed=settings.seed, resamples=settings.resamples),
             **study_results(context.deck, measured, routes, self, settings.name, threads=settings.threads),
             "timing": context.timing(test),
         }

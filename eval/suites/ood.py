@@ -26,7 +26,7 @@ from eval.measure import CellAnswers, Job, cell_job, clean_job, labels_of
 from eval.metrics import Floats, intervals, is_correct
 from eval.suites._base import SUITES, Json, register
 from eval.suites._ood_neighbours import Neighbours, neighbours
-from eval.suites._ood_scores import CONVENTION, DEFINITIONS, ROUTES, TITLES, card_scores, detection_table
+from eval.suites._ood_scores import CONVENTION, DEFINITIONS, TITLES, card_scores, detection_table, ood_routes
 from eval.suites._ood_sets import OutsideSet, Skipped, outside_sets
 from eval.suites.corruptions import CorruptionSuite
 
@@ -135,7 +135,7 @@ def _scores(
         jobs, context.measurer.run(jobs, threads=context.settings.threads, progress=progress), strict=True
     ):
         kept = kept or [cell]
-        scores = card_scores(cell)
+        scores = card_scores(cell, context.deck)
         if near_by is not None:
             scores[near_by.vectors.score] = near_by.scores(job, cell)
         found.append(scores)
@@ -144,12 +144,13 @@ def _scores(
 
 def _accuracy(context: Context, cell: CellAnswers) -> Json:
     """Accuracy of both routes on the known images, with intervals."""
+    routes = ood_routes(context.deck)
     columns = [
-        is_correct(combine(cell.logits, route.route(cell).weights), labels_of(cell)) for route in ROUTES.values()
+        is_correct(combine(cell.logits, route.route(cell).weights), labels_of(cell)) for route in routes.values()
     ]
     settings = context.settings
     found = intervals(np.stack(columns, axis=1).astype(np.float64), resamples=settings.resamples, seed=settings.seed)
-    return {name: interval.as_dict() for name, interval in zip(ROUTES, found, strict=True)}
+    return {name: interval.as_dict() for name, interval in zip(routes, found, strict=True)}
 
 
 def _described(outside: OutsideSet) -> Json:

@@ -181,7 +181,7 @@ def _gate(context: Context, cell: CellAnswers) -> Json:
     return {
         "choices": {name: {"count": count, "share": round(count / n, 6)} for name, count in counts.items()},
         "unknown": round(float(cell.routing.unknown.mean()), 6),
-        "cards_per_image": round(float(np.count_nonzero(cell.routing.weights, axis=1).mean()), 6),
+        "cards_per_image": round(float(cell.decision.ran.sum(axis=1).mean()), 6),
     }
 
 

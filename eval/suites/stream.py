@@ -103,7 +103,7 @@ def stream(predictor: Predictor, images: Images, order: Order) -> Streamed:
         answer = predictor.predict(images[place : place + 1])
         seconds[step] = time.perf_counter() - start
         probabilities[place], choice[place] = answer.probabilities[0], answer.choice[0]
-        cards[place] = np.count_nonzero(answer.weights[0])
+        cards[place] = answer.ran[0].sum()
     return Streamed(probabilities, choice, cards, seconds)
 
 
@@ -121,7 +121,7 @@ def _errors(context: Context, cells: Cells, corruptions: tuple[str, ...]) -> dic
     settings = context.settings
     routes: Mapping[str, Route] = {
         "gated": Gated(),
-        "uniform": Uniform(),
+        "uniform": Uniform(context.deck.originals),
         "best_card": BestCard(context.best_card.place),
     }
     jobs = [cell_job(cells, name, SEVERITY) for name in corruptions]

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from eval.measure import CellAnswers, Spectra, labels_of
+from cards_deck.spectrum import Floats
+from eval.measure import CellAnswers, labels_of
 from eval.metrics import is_correct
 from eval.routing._base import Routed, one_card
 
@@ -21,12 +22,11 @@ Floats64 = NDArray[np.float64]
 
 PENALTY = 1e-3  # of the squared weights; the features have unit variance
 STEPS = 100
-HELD_OUT = 5  # every fifth image is kept out of the training, to say how accurate the router is
-CHUNK = 2000  # images at a time
+HELD_OUT = 5  # every fifth image is kept out of the training, to say how accurate it is
 
 
 @dataclass(frozen=True, eq=False)
-class Router:
+class Classifier:
     """`classes` names what it tells apart, `cards` [classes] the card for each; `accuracy` is on held-out images.
 
     Score of class c: features @ weights[:, c] + bias[c], features = (spectrum - mean) / spread.
@@ -45,22 +45,21 @@ class Router:
         chosen = np.asarray(self.cards)[self.classify(cell.spectra())]
         return one_card(chosen, len(cell.logits))
 
-    def classify(self, spectra: Spectra) -> NDArray[np.intp]:
+    def classify(self, spectra: Floats) -> NDArray[np.intp]:
         """Index of the class of each spectrum [n, h, h // 2 + 1]."""
         weights = (self.weights / self.spread[:, None]).astype(np.float32)
         bias = (self.bias - self.mean @ (self.weights / self.spread[:, None])).astype(np.float32)
         rows = spectra.reshape(len(spectra), -1)
-        parts = [rows[i : i + CHUNK].astype(np.float32) @ weights + bias for i in range(0, len(rows), CHUNK)]
-        return np.asarray(np.concatenate(parts).argmax(axis=1))
+        return np.asarray((rows @ weights + bias).argmax(axis=1))
 
 
-def train_router(names: Sequence[str], cells: Sequence[CellAnswers]) -> Router:
-    """The router for validation cells of these class names; the i-th image of every cell is the same one."""
+def train_classifier(names: Sequence[str], cells: Sequence[CellAnswers]) -> Classifier:
+    """The classifier for validation cells of these class names; the i-th image of every cell is the same one."""
     classes = tuple(dict.fromkeys(names))
     place = [classes.index(name) for name in names]
     labels = np.concatenate([np.full(len(cell.distances), p) for p, cell in zip(place, cells, strict=True)])
     held = np.concatenate([_held_out(len(cell.distances)) for cell in cells])
-    features = np.concatenate([cell.spectra().reshape(len(cell.distances), -1) for cell in cells]).astype(np.float32)
+    features = np.concatenate([cell.spectra().reshape(len(cell.distances), -1) for cell in cells])
     mean, spread = features.mean(axis=0, dtype=np.float64), features.std(axis=0, dtype=np.float64) + 1e-6
     features -= mean.astype(np.float32)
     features /= spread.astype(np.float32)
@@ -71,7 +70,7 @@ def train_router(names: Sequence[str], cells: Sequence[CellAnswers]) -> Router:
     cards = tuple(
         _best_card([cell for p, cell in zip(place, cells, strict=True) if p == c]) for c in range(len(classes))
     )
-    return Router(classes, cards, accuracy, mean, spread, weights, bias)
+    return Classifier(classes, cards, accuracy, mean, spread, weights, bias)
 
 
 def _held_out(n: int) -> NDArray[np.bool_]:
