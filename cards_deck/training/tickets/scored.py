@@ -71,7 +71,7 @@ def train_scores(
     with torch.no_grad():
         for name, weight in hook.weights.items():
             weight.copy_(hook.frozen[name])
-    return effective.finish(Ticket.of(trained, hook.masks))
+    return effective.finish(Ticket.of(trained, {name: mask.contiguous() for name, mask in hook.masks.items()}))
 
 
 class Choice:
@@ -91,16 +91,24 @@ class Choice:
         return self.density + (max(0.5, self.density) - self.density) * (1 - progress / self.ramp) ** 3
 
     def masks(self, scores: Mapping[str, Tensor], progress: float) -> Masks:
-        """Masks of the largest |score|; of equal ones the first layer and the lower index wins."""
+        """Masks of the largest |score|, in the scores' memory layout; of equal ones the first in memory wins."""
+        sizes = {name: in_memory(score).abs() for name, score in scores.items()}
         if self.by_layer:
-            chosen = {name: largest(score.abs().flatten(), self.counts[name]) for name, score in scores.items()}
-            return {name: mask.view(scores[name].shape) for name, mask in chosen.items()}
-        sizes = {name: score.abs().flatten() for name, score in scores.items()}
-        for size in sizes.values():
-            size[size.argmax()] = torch.inf  # every layer keeps its best
-        flat = largest(torch.cat(list(sizes.values())), exact_count(self.total, self.density_at(progress)))
-        parts = flat.split([size.numel() for size in sizes.values()])
-        return {name: part.view(scores[name].shape) for name, part in zip(sizes, parts, strict=True)}
+            chosen = [largest(size, self.counts[name]) for name, size in sizes.items()]
+        else:
+            for size in sizes.values():
+                size[size.argmax()] = torch.inf  # every layer keeps its best
+            kept = exact_count(self.total, self.density_at(progress))
+            chosen = list(largest(torch.cat(list(sizes.values())), kept).split([len(size) for size in sizes.values()]))
+        masks = {name: torch.empty_like(score, dtype=torch.bool) for name, score in scores.items()}
+        for mask, part in zip(masks.values(), chosen, strict=True):
+            in_memory(mask).copy_(part)
+        return masks
+
+
+def in_memory(tensor: Tensor) -> Tensor:
+    """A dense tensor as a row of values in the order of its memory: no copy, whatever the layout."""
+    return tensor.as_strided((tensor.numel(),), (1,))
 
 
 @torch.no_grad()
