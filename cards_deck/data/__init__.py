@@ -18,11 +18,12 @@ from cards_deck.data.cifar import ARCHIVES, load_cifar
 from cards_deck.data.dataset import Dataset, image_digests
 from cards_deck.data.download import download_archive
 from cards_deck.data.folder import load_folder
+from cards_deck.data.noise import with_label_noise
 from cards_deck.data.npz import load_npz, save_npz
 from cards_deck.data.split import split_train_validation
 from cards_deck.errors import DataError, InputError
 
-__all__ = ["Dataset", "image_digests", "load", "save_npz", "split_train_validation"]
+__all__ = ["Dataset", "image_digests", "load", "save_npz", "split_train_validation", "with_label_noise"]
 
 SPLITS = ("train", "test")
 
