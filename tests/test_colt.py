@@ -119,7 +119,7 @@ def test_every_round_begins_at_the_same_weights(monkeypatch: pytest.MonkeyPatch)
     ("settings", "match"),
     [
         ({"groups": 3}, "need 6 classes, got data of 4"),
-        ({"density": 0.02}, "at least .* for this network"),
+        ({"density": 0.02}, r"at least .* for this network"),
     ],
 )
 def test_it_is_refused_before_any_training(

@@ -17,9 +17,11 @@ DENSITY = 0.3
 SCHEDULE = Schedule(epochs=3, batch_size=16, label_smoothing=0.1, ema=0.5, sizes=((0.34, 24),))
 SETTINGS: dict[str, dict[str, Any]] = {
     "bimp": {"rounds": 2, "dense": 0.34, "retrain": "allr"},
+    "colt": {"rate": 0.5},
+    "double_win": {"rate": 0.5, "training": "adversarial", "attack_steps": 1},
     "dst_ee": {"interval": 3},
     "fine_tune": {"epochs": 0.67, "learning_rate": 0.1},
-    "free_tickets": {"tickets": 2, "interval": 3},
+    "free_tickets": {"tickets": 2, "interval": 3, "escape": 0.5},
     "gradual_magnitude": {"interval": 3, "end": 0.6},
     "lottery": {"rate": 0.5, "rewind": 2},
     "lr_rewinding": {"rate": 0.5},
@@ -29,6 +31,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "grasp": {"per_class": 4},
     "sup_tickets": {"tickets": 2, "share": 0.67, "interval": 3},
     "synflow": {"rounds": 5},
+    "tost": {"rescale_steps": 2},
 }
 UNAVERAGED = ("biprop", "edge_popup")  # an average of masks is no mask
 
