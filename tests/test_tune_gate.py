@@ -1,0 +1,299 @@
+"""A gate fitted to images without labels: what it may change, what it must not, and that the numbers are honest."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from photos import blurred, noisy
+from PIL import Image
+
+from cards_deck.__main__ import main
+from cards_deck.commands import tune_gate
+from cards_deck.deck import Deck, GateConfig, read_deck, write_deck
+from cards_deck.errors import InputError, MissingExtraError
+from cards_deck.inference.engines import EngineKind
+from cards_deck.inference.fake_deck import fake_deck, fake_images
+from cards_deck.inference.gates import GATES, Known, Observed, build_gate
+from cards_deck.inference.predictor import Predictor
+from cards_deck.preprocess import read_square
+from cards_deck.spectrum import build_references, distances, log_amplitude
+from cards_deck.tuning import BLOCKS, Tuned, _fit, needed, tune
+from cards_deck.tuning._fit import VALUES
+from cards_deck.tuning._references import refitted
+
+Images = NDArray[np.uint8]
+
+
+def augment(images: Images, description: Mapping[str, Any], seed: int) -> Images:
+    """The fake deck's augmentations."""
+    return noisy(images, 26, seed) if description["name"] == "gaussian" else np.rot90(images, axes=(1, 2)).copy()
+
+
+def camera(count: int, seed: int = 5) -> Images:
+    """Images unlike those of the deck: out of focus, and a little noisy."""
+    return noisy(blurred(fake_images(count, seed=seed), 0.9), 3, seed)
+
+
+def deck(**gate: Any) -> Deck:
+    """With a threshold that 200 images are enough for."""
+    return fake_deck(gate=GateConfig(**{"unknown_quantile": 0.99, **gate}))
+
+
+def tuned(made: Deck | None = None, images: Images | None = None, **options: Any) -> Tuned:
+    given = {"augment": augment, "engine": EngineKind.FAKE, **options}
+    return tune(made or deck(), camera(200) if images is None else images, **given)
+
+
+def fitted_on(count: int) -> NDArray[np.bool_]:
+    """Every second block of neighbours."""
+    return np.arange(count) * BLOCKS // count % 2 == 0
+
+
+@pytest.fixture(scope="module")
+def plain() -> Tuned:
+    return tuned()
+
+
+def test_images_unlike_the_deck_s_become_known_and_other_ones_do_not(plain: Tuned) -> None:
+    assert plain.before.unknown > 0.9
+    assert plain.after.unknown < 0.1
+    gate = build_gate(plain.deck.gate, Known.of(plain.deck))
+    new = camera(200, seed=77)
+    assert gate.route(log_amplitude(new)).unknown.mean() < 0.1
+    odd = np.full((2, 32, 32, 3), 9, np.uint8)
+    odd[1, ::2] = 250
+    assert gate.route(log_amplitude(odd)).unknown.all()
+
+
+def test_after_agrees_no_less_and_costs_no_more(plain: Tuned) -> None:
+    assert plain.after.cards_per_image <= plain.before.cards_per_image + 0.05
+    assert plain.after.agreement >= plain.before.agreement - 0.02
+    for measured in (plain.before, plain.after):
+        assert sum(measured.choices.values()) == pytest.approx(1)
+        assert measured.cards_per_image <= 2
+        assert measured.gate_ms < measured.answer_ms
+
+
+def test_the_numbers_are_of_images_that_the_fit_never_saw() -> None:
+    """Other images in the half that is fitted on change the gate; other ones in the half measured on only numbers."""
+    images, other = camera(200), fake_images(200, seed=50)
+    fitted = fitted_on(200)[:, None, None, None]
+    one = tuned(images=images)
+    same_gate, other_gate = (
+        tuned(images=np.where(fitted, images, other)),
+        tuned(images=np.where(fitted, other, images)),
+    )
+    assert np.array_equal(one.deck.references.quantiles, same_gate.deck.references.quantiles)
+    assert one.deck.gate == same_gate.deck.gate
+    assert one.after.agreement != same_gate.after.agreement
+    assert not np.array_equal(one.deck.references.quantiles, other_gate.deck.references.quantiles)
+    assert (one.fitted, one.before.images) == (100, 100)
+
+
+def test_before_is_what_the_deck_does_and_after_what_the_new_deck_does(plain: Tuned) -> None:
+    images = camera(200)[~fitted_on(200)]
+    for made, said in ((deck(), plain.before), (plain.deck, plain.after)):
+        found = Predictor(made, engine=EngineKind.FAKE).predict(images)
+        uniform = np.full(4, 0.25, np.float32)
+        average = Predictor(made, engine=EngineKind.FAKE).predict(images, weights=uniform)
+        assert said.unknown == found.unknown.mean()
+        assert said.cards_per_image == found.ran.sum(axis=1).mean()
+        assert said.agreement == pytest.approx((found.labels == average.labels).mean(), abs=0.006)
+        for index, name in enumerate(made.references.augmentations):
+            assert said.choices.get(name, 0) == (found.choice == index).mean()
+
+
+def test_new_references_are_those_of_the_fitted_images_under_the_augmentations() -> None:
+    images = camera(100)
+    made = {name: augment(images, {"name": name}, 0) for name in ("augmix", "gaussian")}
+    everything = np.concatenate([images, *made.values()])
+    spectra = log_amplitude(everything)
+    cell, nothing = np.repeat(np.arange(3), 100), np.zeros(300, np.int64)
+    observed = Observed(spectra, np.zeros((4, 300, 10), np.float32), nothing, cell, ("clean", *made))
+    found = refitted(deck().references, observed)
+    by_hand = build_references(made)
+    np.testing.assert_allclose(found["images"].log_amplitude, by_hand.log_amplitude, atol=1e-5)
+    np.testing.assert_allclose(found["images"].scale, by_hand.scale, atol=1e-5)
+    np.testing.assert_allclose(found["images"].tails, by_hand.tails, atol=1e-5)
+    assert np.array_equal(found["thresholds"].log_amplitude, deck().references.log_amplitude)
+    for known in found.values():
+        near = distances(spectra, known.log_amplitude).min(axis=1)
+        beyond = near > known.distance_at(0.99)
+        assert max(beyond[:100].mean(), beyond[100:].mean()) == pytest.approx(0.01, abs=0.005)
+
+
+def test_spectra_of_the_images_are_taken_unless_the_deck_s_agree_better(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_fit, "WORTH", 1.0)
+    assert tuned().references == "images"
+    monkeypatch.setattr(_fit, "WORTH", -1.0)
+    assert tuned().references == "thresholds"
+
+
+@pytest.mark.parametrize("kind", [kind for kind in GATES.names() if not GATES[kind].ARRAYS])
+def test_only_scalars_of_the_gate_change_and_they_agree_best(kind: str) -> None:
+    made = deck(kind=kind)
+    found = tuned(made)
+    new = found.deck.gate
+    assert dataclasses.replace(new, parameters=made.gate.parameters) == made.gate
+    assert set(new.parameters) <= set(GATES[kind].PARAMETERS)
+    assert set(new.parameters.values()) <= {*VALUES, *made.gate.parameters.values()}
+    assert found.deck.cards == made.cards
+    assert found.after.agreement >= found.before.agreement - 0.02
+
+
+def test_a_budget_of_cards_is_kept() -> None:
+    made = fake_deck(cards_per_augmentation=1, gate=GateConfig(unknown_quantile=0.99, parameters={"margin": 1.2}))
+    free, bounded = tuned(made, most_cards=2.0), tuned(made, most_cards=1.0)
+    assert bounded.after.cards_per_image <= 1.02
+    assert free.after.cards_per_image > bounded.after.cards_per_image
+    assert free.after.agreement >= bounded.after.agreement
+
+
+def test_without_augmentations_thresholds_only_rise_and_it_is_said() -> None:
+    found = tuned(augment=None)
+    assert found.references == "thresholds"
+    assert found.after.agreement_augmented is None
+    assert any("torch" in text for text in found.left_out)
+    old, new = deck().references, found.deck.references
+    assert np.array_equal(old.log_amplitude, new.log_amplitude)
+    assert (new.quantiles >= old.quantiles).all()
+    assert found.after.unknown < 0.05 < found.before.unknown
+
+
+def test_what_needs_labels_is_left_and_said() -> None:
+    found = tuned(deck(abstain_below=0.4))
+    assert found.deck.gate.abstain_below == 0.4
+    assert found.left_out == ("abstain_below: needs labels",)
+
+
+def test_the_same_images_give_the_same_deck(plain: Tuned, tmp_path: Path) -> None:
+    one, two = write_deck(plain.deck, tmp_path / "one"), write_deck(tuned().deck, tmp_path / "two")
+    assert (one / "deck.json").read_bytes() == (two / "deck.json").read_bytes()
+
+
+def test_too_few_images_are_refused_with_the_number_needed() -> None:
+    assert [needed(GateConfig(unknown_quantile=q)) for q in (0.9, 0.995, 0.998, 1.0)] == [200, 400, 1000, 2000]
+    with pytest.raises(
+        InputError, match="200 images are needed to tune this gate and to measure it on others, not 199"
+    ):
+        tuned(images=camera(199))
+    with pytest.raises(InputError, match="32 pixels"):
+        tuned(images=fake_images(200, 48))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """400 files in two folders, PNG and JPEG of two sizes, and things that are no images."""
+    root = tmp_path_factory.mktemp("inbox")
+    for index, pixels in enumerate(camera(400)):
+        place = root / ("morning" if index < 200 else "evening")
+        place.mkdir(exist_ok=True)
+        image = Image.fromarray(pixels)
+        image = image if index % 4 else image.resize((64, 64), Image.Resampling.BICUBIC)
+        image.save(place / f"{index:03}.{'png' if index % 4 < 2 else 'jpg'}")
+    (root / "notes.txt").write_text("no image")
+    (root / ".hidden.png").write_bytes(b"")
+    return root
+
+
+def command(folder: Path, made: Path, *options: str) -> int:
+    return main(["tune-gate", str(made), "--images", str(folder), "--engine", "fake", *options])
+
+
+@pytest.fixture
+def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A deck's folder; its augmentations are this file's, so that no torch is needed."""
+    monkeypatch.setattr(tune_gate, "_augment", lambda: augment)
+    return write_deck(fake_deck(), tmp_path / "deck")
+
+
+def test_the_command_writes_a_new_deck_with_its_record(
+    folder: Path, made: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (made / "deck.json").read_bytes()
+    assert command(folder, made) == 0
+    target = made.with_name("deck-tuned")
+    new, record = read_deck(target), json.loads((target / "tune-gate.json").read_text())
+    assert (made / "deck.json").read_bytes() == before
+    assert new.version == "1-tuned"
+    assert [card.id for card in new.cards] == [card.id for card in read_deck(made).cards]
+    kept = new.measured["gate"]["tuned"]
+    assert kept["after"]["agreement"] == record["after"]["agreement"]
+    assert "answer_ms" in record["after"]
+    assert "answer_ms" not in kept["after"]
+    assert record["fitted_on"] == record["after"]["images"] == 200
+    said = capsys.readouterr().out
+    for text in ("before", "after", "unknown spectrum", "cards per image", "agrees with the average", "ms per image"):
+        assert text in said
+    assert f"{record['after']['agreement']:.1%}" in said
+
+
+def test_images_are_read_as_served_ones_in_the_order_of_their_names(folder: Path) -> None:
+    paths = tune_gate.image_files(folder)
+    assert len(paths) == 400
+    assert paths == sorted(paths)
+    images, broken = tune_gate._read(folder, deck(), 2000)
+    assert not broken
+    for place in (0, 3, 250, 399):
+        assert np.array_equal(images[place], read_square(paths[place], 32))
+    few, _ = tune_gate._read(folder, deck(unknown_quantile=0.99), 200)
+    assert (len(few), few[0].tolist(), few[-1].tolist()) == (200, images[0].tolist(), images[-1].tolist())
+
+
+def test_in_place_only_where_asked(folder: Path, made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for options in (["--out", str(made)], ["--out", str(made / "." / "..") + f"/{made.name}"]):
+        assert command(folder, made, *options) == 2
+        assert "--in-place" in capsys.readouterr().err
+    assert command(folder, made, "--in-place", "--out", str(made)) == 2
+    assert command(folder, made, "--in-place", "--deck-version", "2") == 0
+    assert read_deck(made).version == "2"
+
+
+def test_refusals_name_the_number_needed(
+    folder: Path, made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for place, options, message in (
+        (
+            folder / "morning",
+            [],
+            "400 images are needed, half to fit the gate and half to measure it, but there are 200",
+        ),
+        (folder, ["--most", "399"], "--most must be at least 400"),
+        (tmp_path / "none", [], "it must be a folder with images"),
+    ):
+        assert command(place, made, *options) == 2
+        assert message in capsys.readouterr().err
+    assert not made.with_name("deck-tuned").exists()
+
+
+def test_files_that_cannot_be_read_are_counted(
+    folder: Path, made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "inbox").symlink_to(folder)
+    linked = tmp_path / "more"
+    linked.mkdir()
+    for path in tune_gate.image_files(folder):
+        (linked / path.name).symlink_to(path)
+    (linked / "zz.png").write_bytes(b"junk")
+    assert command(linked, made) == 0
+    assert "1 files cannot be read and were left out; the first: " in capsys.readouterr().out
+    assert read_deck(made.with_name("deck-tuned")).measured["gate"]["tuned"]["unreadable"] == 1
+
+
+def test_without_torch_the_command_still_tunes_what_it_can(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def missing() -> None:
+        raise MissingExtraError("training needs torch")
+
+    monkeypatch.setattr(tune_gate, "require_training", missing)
+    made = write_deck(fake_deck(), tmp_path / "deck")
+    assert command(folder, made) == 0
+    assert "left as it was: reference spectra: torch" in capsys.readouterr().out
