@@ -10,7 +10,6 @@ import numpy.typing as npt
 
 from cards_deck.deck import Deck
 from cards_deck.explaining import (
-    measured_augmentations,
     plane,
     radial_profile,
     radii,
@@ -46,7 +45,7 @@ def _answer(deck: Deck, prediction: Prediction, row: int) -> dict[str, Any]:
             }
             for index in running_order(prediction, row)
         ],
-        "distances": _named(measured_augmentations(deck), prediction.distances[row]),
+        "distances": _named(deck.references.augmentations, prediction.distances[row]),
         "unknown_spectrum": bool(prediction.unknown[row]),
         "pooled_early": not prediction.in_time[row],
         "deck": {"name": deck.name, "version": deck.version},
@@ -69,8 +68,7 @@ class Explainer:
     def __init__(self, deck: Deck) -> None:
         self._deck = deck
         self._radius = radii(deck.image_size)
-        gated = bool(measured_augmentations(deck))
-        self._unknown_beyond = deck.references.distance_at(deck.gate.unknown_quantile) if gated else None
+        self._unknown_beyond = deck.references.distance_at(deck.gate.unknown_quantile)
         self._references = {
             name: _rounded(radial_profile(spectrum, self._radius))
             for name, spectrum in zip(deck.references.augmentations, deck.references.log_amplitude, strict=True)

@@ -8,14 +8,14 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
 
 from cards_deck.deck import Deck, card_sizes
-from cards_deck.explaining import measured_augmentations, reasons
+from cards_deck.explaining import reasons
 from cards_deck.inference.engines import EngineKind
 from cards_deck.inference.predictor import Prediction
 from serving.errors import CODES
 
 STAGES = ("read", "decode", "queue", "predict")
 STATUSES = ("2xx", "3xx", "4xx", "5xx")
-UNIFORM = "uniform"
+NONE = "none"  # of gates that choose cards rather than augmentations
 FALLBACKS = ("low_confidence", "out_of_time", "unknown_spectrum")
 _DURATIONS = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.125, 0.25, 0.5, 1.0, 2.5)
 _DISTANCES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0)
@@ -38,8 +38,7 @@ class Metrics:
         self._registry = CollectorRegistry() if registry is None else registry
         self._cards = tuple(card.name for card in deck.cards)
         self._deck = deck
-        self._gated = bool(measured_augmentations(deck))
-        self._choices = (*deck.references.augmentations, UNIFORM)
+        self._choices = (*deck.references.augmentations, NONE)
         self._routes = (*routes, "other")
         self._declare()
         self._start_at_zero()
@@ -56,7 +55,7 @@ class Metrics:
             return Gauge(f"cards_deck_{name}", text, labels, multiprocess_mode=mode, registry=self._registry)  # type: ignore[arg-type]
 
         self.predictions = counter("predictions", "Images a card had a part in answering.", "card")
-        self.choices = counter("gate_choices", "Images by the augmentation nearest to their spectrum.", "choice")
+        self.choices = counter("gate_choices", "Images by the augmentation that they were routed to.", "choice")
         self.distance = histogram("gate_distance", "Distance to the nearest reference spectrum.", _DISTANCES)
         self.fallbacks = counter(
             "gate_fallbacks",
@@ -114,9 +113,8 @@ class Metrics:
             if used:
                 self.predictions.labels(label).inc(used)
         for row, choice in enumerate(prediction.choice.tolist()):
-            self.choices.labels(self._choices[choice]).inc()  # -1 is the last, "uniform"
-            if self._gated:
-                self.distance.observe(float(prediction.distances[row].min()))
+            self.choices.labels(self._choices[choice]).inc()  # -1 is the last, "none"
+            self.distance.observe(float(prediction.distances[row].min()))
             widened = reasons(self._deck, prediction, row).widened
             if widened in FALLBACKS:
                 self.fallbacks.labels(widened).inc()

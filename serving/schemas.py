@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cards_deck.deck import Deck
-from cards_deck.explaining import WIDENED, measured_augmentations
+from cards_deck.explaining import WIDENED
 from serving.errors import CODES
 
 Schema = dict[str, Any]
@@ -24,7 +24,7 @@ def answer(deck: Deck) -> Schema:
         "abstained": {"type": "boolean", "description": "The spectrum is unknown and no class is probable enough."},
         "probabilities": _numbers(deck.classes),
         "cards": {"type": "array", "items": objects(card), "description": "Those that ran, heaviest first."},
-        "distances": _numbers(measured_augmentations(deck)),
+        "distances": _numbers(deck.references.augmentations),
         "unknown_spectrum": {"type": "boolean"},
         "pooled_early": {"type": "boolean", "description": "Time was up before every card that was wanted had run."},
         "deck": objects({"name": {"type": "string"}, "version": {"type": "string"}}),
@@ -42,7 +42,7 @@ def explanation(deck: Deck) -> Schema:
         "frequencies": {"type": "array", "items": {"type": "integer"}, "description": "Cycles per image."},
         "profile": profile,
         "references": objects(dict.fromkeys(deck.references.augmentations, profile)),
-        "unknown_beyond": {"type": ["number", "null"], "description": "Nearest distance that counts as unknown."},
+        "unknown_beyond": {"type": "number", "description": "Nearest distance that counts as unknown."},
         "picture": {"type": "string", "contentEncoding": "base64", "description": "uint8 [size, size]."},
         "size": {"type": "integer"},
     }
@@ -53,10 +53,18 @@ def _why(deck: Deck) -> Schema:
     number = {"type": ["number", "null"]}
     return objects(
         {
-            "nearest": {"type": ["string", "null"], "enum": [*measured_augmentations(deck), None]},
-            "distance": number,
-            "tail": {**number, "description": "Share of the nearest augmentation's training images that lie nearer."},
+            "nearest": {"type": "string", "enum": list(deck.references.augmentations)},
+            "distance": {"type": "number"},
+            "tail": {
+                "type": "number",
+                "description": "Share of that augmentation's training images that lie nearer.",
+            },
             "margin": {**number, "description": "How much farther the second reference is, relative to the nearest."},
+            "preferred": {
+                "type": ["string", "null"],
+                "description": "The card that a learned gate prefers.",
+            },
+            "preference": {**number, "description": "How much it does."},
             "confidence": {"type": "number"},
             "widened": {"type": ["string", "null"], "enum": [*WIDENED, None], "description": "Why more cards ran."},
             "window": {"type": "integer", "description": "Images routed together by their mean spectrum; 0 for none."},

@@ -17,7 +17,7 @@ from PIL import Image
 from cards_deck.__main__ import COMMANDS, main
 from cards_deck.commands.flags import add_fields, add_member, build_member, given
 from cards_deck.commands.show import table
-from cards_deck.deck import GateConfig, read_deck, write_deck
+from cards_deck.deck import read_deck, write_deck
 from cards_deck.errors import InputError
 from cards_deck.inference.fake_deck import fake_deck, fake_images
 from cards_deck.registry import Registry
@@ -175,14 +175,6 @@ def test_predict_as_json_says_what_the_predictor_says(
     np.testing.assert_allclose(list(answer["distances"].values()), expected.distances[0], atol=1e-5)
     assert sum(answer["cards"].values()) == pytest.approx(1, abs=1e-5)
     assert answer["unknown_spectrum"] == bool(expected.unknown[0])
-
-
-def test_predict_shows_no_distances_where_the_deck_measures_none(
-    tmp_path: Path, pictures: list[Path], capsys: pytest.CaptureFixture[str]
-) -> None:
-    write_deck(fake_deck(gate=GateConfig(kind="uniform")), tmp_path / "plain")
-    assert main(["predict", str(pictures[0]), "--deck", str(tmp_path / "plain"), "--engine", "fake", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["distances"] == {}
 
 
 def test_refusals_are_one_line_and_status_2(

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from cards_deck.deck import Deck, read_deck
-from cards_deck.explaining import measured_augmentations, reasons, running_order, sentence
+from cards_deck.explaining import reasons, running_order, sentence
 from cards_deck.inference.engines import EngineKind
 from cards_deck.inference.predictor import Prediction, Predictor
 from cards_deck.preprocess import read_square
@@ -64,7 +64,7 @@ def _answer(prediction: Prediction, row: int, deck: Deck) -> dict[str, Any]:
         "label": None if prediction.abstained[row] else deck.classes[prediction.labels[row]],
         "probabilities": _named(deck.classes, prediction.probabilities[row]),
         "cards": {deck.cards[k].name: round(float(weights[k]), 6) for k in running_order(prediction, row)},
-        "distances": _named(measured_augmentations(deck), prediction.distances[row]),
+        "distances": _named(deck.references.augmentations, prediction.distances[row]),
         "unknown_spectrum": bool(prediction.unknown[row]),
     }
 

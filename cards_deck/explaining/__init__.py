@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from cards_deck.explaining.reasons import WIDENED, Reasons, measured_augmentations, reasons, running_order, sentence
 from cards_deck.explaining.spectra import plane, radial_profile, radii, shade
+from cards_deck.explaining.why import WIDENED, Reasons, reasons, running_order, sentence
 
 __all__ = [
     "WIDENED",
     "Reasons",
-    "measured_augmentations",
     "plane",
     "radial_profile",
     "radii",

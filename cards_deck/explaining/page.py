@@ -12,9 +12,9 @@ from PIL import Image
 from cards_deck.card import Card
 from cards_deck.deck import Deck
 from cards_deck.explaining.charts import DIVERGING, bars, colour, coloured, picture, profiles
-from cards_deck.explaining.reasons import Reasons, measured_augmentations, reasons, sentence, tails
 from cards_deck.explaining.spectra import plane, radial_profile, radii, shade
 from cards_deck.explaining.style import STYLE
+from cards_deck.explaining.why import Reasons, reasons, sentence
 from cards_deck.inference.predictor import Prediction, Predictor, softmax
 from cards_deck.preprocess import read_rgb, resize_square
 from cards_deck.spectrum import Floats, Images, log_amplitude
@@ -123,11 +123,9 @@ def _answer(case: Explained) -> str:
 
 
 def _distances(case: Explained) -> str:
-    names = measured_augmentations(case.deck)
-    if not names:
-        return ""
+    names = case.deck.references.augmentations
     found = case.prediction.distances
-    farther = tails(case.deck.references, found[0])
+    farther = case.deck.references.calibrated(found)[0]
     limit = case.deck.references.distance_at(case.deck.gate.unknown_quantile)
     most = 1.15 * max(limit, float(found.max()), 1e-6)
     rows = [

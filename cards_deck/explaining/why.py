@@ -10,9 +10,8 @@ import numpy as np
 
 from cards_deck.deck import Deck
 from cards_deck.inference.predictor import Prediction
-from cards_deck.references import References
-from cards_deck.spectrum import Floats
 
+UNLEARNED = ("cascade", "spectral", "uniform")  # kinds whose preference for cards says no more than their routing
 WIDENED = ("close_spectra", "low_confidence", "unknown_spectrum")
 
 
@@ -21,12 +20,14 @@ class Reasons:
     """Why one image was answered as it was.
 
     `label`: the most probable class, `confidence` its probability; `cards`: name and weight of the cards that ran,
-    heaviest first. Of the references, by distance: `nearest` and `second` with `distance` and `second_distance`, None
-    where the gate measures none; `tail`: share of the nearest augmentation's own training images that lie nearer to
-    its reference; `margin`: how much farther the second is, relative to the nearest. `widened`: one of `WIDENED`, None
-    where the cards are those that the spectrum named. `chosen`: the augmentation routed to, which only a `window` (the
-    number of images routed by their mean spectrum, 0 for none) makes another than the nearest. `pooled_early`: time was
-    up. `abstained`: no class is named, since `label` does not reach `needed`.
+    heaviest first. Of the references, by distance: `nearest` and `second` with `distance` and `second_distance` (None:
+    there is one reference); `tail`: share of the nearest augmentation's own training images that lie nearer to its
+    reference; `margin`: how much farther the second is, relative to the nearest. `preferred`: the card that a learned
+    gate takes the spectrum to speak for, and how much. `widened`: one of `WIDENED`, None where the cards are those that
+    the spectrum named. `chosen`: the augmentation routed to (None: the gate chooses cards by themselves), which only a
+    `window` (the number of images routed by their mean spectrum, 0 for none) makes another than the nearest.
+    `averages`: the gate takes all cards, whatever the spectrum is. `pooled_early`: time was up. `abstained`: no class
+    is named, since `label` does not reach `needed`.
     """
 
     label: str
@@ -35,17 +36,19 @@ class Reasons:
     unknown: bool
     abstained: bool
     pooled_early: bool
-    nearest: str | None = None
-    distance: float | None = None
-    second: str | None = None
-    second_distance: float | None = None
-    tail: float | None = None
-    margin: float | None = None
-    chosen: str | None = None
-    widened: str | None = None
-    unknown_share: float = 1.0
-    needed: float | None = None
-    window: int = 0
+    averages: bool
+    nearest: str
+    distance: float
+    tail: float
+    second: str | None
+    second_distance: float | None
+    margin: float | None
+    chosen: str | None
+    preferred: tuple[str, float] | None
+    widened: str | None
+    unknown_share: float
+    needed: float | None
+    window: int
 
     def numbers(self) -> dict[str, Any]:
         """The JSON values that the sentence says, rounded to 6 digits."""
@@ -54,16 +57,13 @@ class Reasons:
             "distance": self.distance,
             "tail": self.tail,
             "margin": self.margin,
+            "preferred": self.preferred[0] if self.preferred else None,
+            "preference": self.preferred[1] if self.preferred else None,
             "confidence": self.confidence,
             "widened": self.widened,
             "window": self.window,
         }
         return {name: round(value, 6) if isinstance(value, float) else value for name, value in found.items()}
-
-
-def measured_augmentations(deck: Deck) -> tuple[str, ...]:
-    """The augmentations whose distance the deck's gate measures: none for the plain average."""
-    return () if deck.gate.kind == "uniform" else deck.references.augmentations
 
 
 def running_order(prediction: Prediction, row: int) -> list[int]:
@@ -83,6 +83,8 @@ def reasons(deck: Deck, prediction: Prediction, row: int, *, window: int = 0) ->
         unknown=bool(prediction.unknown[row]),
         abstained=bool(prediction.abstained[row]),
         pooled_early=not prediction.in_time[row],
+        averages=deck.gate.kind == "uniform",
+        preferred=_preferred(deck, prediction, row),
         widened=_widened(deck, prediction, row),
         unknown_share=deck.gate.unknown_quantile,
         needed=deck.gate.abstain_below,
@@ -92,30 +94,27 @@ def reasons(deck: Deck, prediction: Prediction, row: int, *, window: int = 0) ->
 
 
 def _spectrum(deck: Deck, prediction: Prediction, row: int) -> dict[str, Any]:
-    names = measured_augmentations(deck)
-    if not names:
-        return {}
-    distances = prediction.distances[row]
+    names, distances = deck.references.augmentations, prediction.distances[row]
     order = np.argsort(distances, kind="stable").tolist()
     first, choice = order[0], int(prediction.choice[row])
     nearest = float(distances[first])
-    found: dict[str, Any] = {
+    second = float(distances[order[1]]) if len(order) > 1 else None
+    return {
         "nearest": names[first],
         "distance": nearest,
-        "tail": float(tails(deck.references, distances)[first]),
+        "tail": float(deck.references.calibrated(distances[None])[0, first]),
+        "second": None if second is None else names[order[1]],
+        "second_distance": second,
+        "margin": None if second is None else (second - nearest) / max(nearest, 1e-12),
         "chosen": names[choice] if choice >= 0 else None,
     }
-    if len(order) > 1:
-        second = float(distances[order[1]])
-        margin = (second - nearest) / max(nearest, 1e-12)
-        found |= {"second": names[order[1]], "second_distance": second, "margin": margin}
-    return found
 
 
-def tails(references: References, distances: Floats) -> Floats:
-    """float32 [a]: for distances [a], the share of each augmentation's training images nearer to its reference."""
-    levels = np.linspace(0, 1, len(references.quantiles))
-    return np.interp(distances, references.quantiles, levels).astype(np.float32)
+def _preferred(deck: Deck, prediction: Prediction, row: int) -> tuple[str, float] | None:
+    if deck.gate.kind in UNLEARNED:
+        return None
+    card = int(prediction.preference[row].argmax())
+    return deck.cards[card].name, float(prediction.preference[row, card])
 
 
 def _widened(deck: Deck, prediction: Prediction, row: int) -> str | None:
@@ -133,12 +132,15 @@ def _widened(deck: Deck, prediction: Prediction, row: int) -> str | None:
 
 def sentence(why: Reasons) -> str:
     """Why these cards answered, in one sentence with the numbers it rests on."""
-    if why.nearest is None:
-        return f"This deck averages its cards whatever the spectrum is: {_answer(why)}."
     text = f"The spectrum is nearest to {why.nearest} ({_distances(why)})"
-    if why.window:
+    if why.preferred is not None:
+        text += f" and speaks for {why.preferred[0]} with {why.preferred[1]:.0%}"
+    if why.averages:
+        text += ", but this deck averages its cards whatever the spectrum is"
+    if why.window and not why.averages:
         shared = f", as those of the {why.window} images of this request are on average"
-        text += shared if why.chosen in (why.nearest, None) else f", but the request's mean is nearest to {why.chosen}"
+        other = why.chosen not in (why.nearest, None)
+        text += shared if not other else f", but the request's mean is nearest to {why.chosen}"
     if why.unknown:
         text += f", yet farther from every reference than {why.unknown_share:.1%} of the training images"
     if why.widened == "low_confidence":
