@@ -21,7 +21,8 @@ from cards_deck.training import loop
 from cards_deck.training.networks import prunable_weights
 from cards_deck.training.schedule import Schedule
 from cards_deck.training.tickets import METHODS
-from cards_deck.training.tickets.bimp import Bimp, Plan, Rates, Rounds
+from cards_deck.training.tickets.bimp import Bimp, Rounds
+from cards_deck.training.tickets.retraining import Plan, Rates
 
 
 def test_the_budget_is_split_without_rest() -> None:
