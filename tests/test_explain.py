@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fitted_gates import KINDS, fitted_deck
 from numpy.typing import NDArray
 from photos import noisy, photo
 from PIL import Image
@@ -94,6 +95,23 @@ def test_a_learned_gate_says_for_which_card_the_spectrum_speaks(monkeypatch: pyt
     assert "speaks for" not in said(fake_images(1), preference=preference)
     monkeypatch.setattr("cards_deck.explaining.why.UNLEARNED", ())
     assert "and speaks for augmix_2 with 65%" in said(fake_images(1), preference=preference)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_gate_says_why_in_one_sentence(kind: str) -> None:
+    deck, images = fitted_deck(kind), np.concatenate([fake_images(6), noisy(fake_images(6), 26), FLAT])
+    prediction = predict(images, deck)
+    for row in range(len(images)):
+        why = reasons(deck, prediction, row)
+        text = sentence(why)
+        assert text.endswith(".")
+        assert text.count(". ") == 0
+        assert "\n" not in text
+        assert "nan" not in text
+        for name, weight in why.cards:
+            assert f"{name} ({weight:.0%})" in text
+        assert why.widened in (None, *WIDENED)
+        json.dumps(why.numbers(), allow_nan=False)
 
 
 def test_every_reason_to_widen_comes_from_a_closed_set() -> None:

@@ -13,13 +13,12 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from fitted_gates import KINDS, fitted_deck
 from photos import noisy
 from serving_client import Client, batch_document, png, serving
 
-from cards_deck.deck import GateConfig
 from cards_deck.inference.engines import EngineKind
-from cards_deck.inference.fake_deck import fake_deck, fake_images
-from cards_deck.inference.gates import GATES
+from cards_deck.inference.fake_deck import fake_images
 from cards_deck.inference.predictor import Predictor
 from serving.settings import Settings
 
@@ -68,7 +67,7 @@ def watched(client: Client) -> list[bytes]:
 
 
 def predictor(kind: str, engine: EngineKind) -> Predictor:
-    return Predictor(fake_deck(gate=GateConfig(kind=kind, max_cards=3)), engine=engine)
+    return Predictor(fitted_deck(kind), engine=engine)
 
 
 def check(count: int, kind: str = "spectral", engine: EngineKind = EngineKind.FAKE) -> None:
@@ -84,9 +83,6 @@ def check(count: int, kind: str = "spectral", engine: EngineKind = EngineKind.FA
         assert watched(client) == before
 
 
-KINDS = [kind for kind in GATES.names() if not getattr(GATES[kind], "ARRAYS", ())]
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_answer_is_the_same_before_and_after_hostile_others(kind: str) -> None:
     check(HOSTILE if kind == "spectral" else 2 * AT_ONCE, kind)
@@ -98,7 +94,7 @@ def test_an_answer_is_the_same_whoever_shares_its_batch(kind: str) -> None:
     mates = [request for request in hostile(60, seed=1) if len(request["data"]) > 4]
     with serving(predictor(kind, EngineKind.FAKE), Settings(max_batch=16)) as client:
         alone = [client.batch(image[None]).json()["answers"][0] for image in asked]
-        for seed in range(4):
+        for seed in range(2):
             order = np.random.default_rng(seed).permutation(len(asked)).tolist()
             own = [batch_document(asked[index][None]) for index in order]
             others = [mates[index] for index in np.random.default_rng(seed).choice(len(mates), 12).tolist()]

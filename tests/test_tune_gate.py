@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fitted_gates import KINDS, fitted_deck
 from numpy.typing import NDArray
 from photos import blurred, noisy
 from PIL import Image
@@ -25,7 +26,7 @@ from cards_deck.inference.predictor import Predictor
 from cards_deck.preprocess import read_square
 from cards_deck.spectrum import build_references, distances, log_amplitude
 from cards_deck.tuning import BLOCKS, Tuned, _fit, needed, tune
-from cards_deck.tuning._fit import VALUES
+from cards_deck.tuning._fit import MARGINS, VALUES
 from cards_deck.tuning._references import refitted
 
 Images = NDArray[np.uint8]
@@ -136,14 +137,15 @@ def test_spectra_of_the_images_are_taken_unless_the_deck_s_agree_better(monkeypa
     assert tuned().references == "thresholds"
 
 
-@pytest.mark.parametrize("kind", [kind for kind in GATES.names() if not GATES[kind].ARRAYS])
+@pytest.mark.parametrize("kind", KINDS)
 def test_only_scalars_of_the_gate_change_and_they_agree_best(kind: str) -> None:
-    made = deck(kind=kind)
+    made = fitted_deck(kind, 2, 0.99)
     found = tuned(made)
+    assert found.left_out == ((f"{', '.join(made.gate.arrays)}: learned from labels",) if made.gate.arrays else ())
     new = found.deck.gate
     assert dataclasses.replace(new, parameters=made.gate.parameters) == made.gate
     assert set(new.parameters) <= set(GATES[kind].PARAMETERS)
-    assert set(new.parameters.values()) <= {*VALUES, *made.gate.parameters.values()}
+    assert set(new.parameters.values()) <= {*VALUES, *MARGINS, *made.gate.parameters.values()}
     assert found.deck.cards == made.cards
     assert found.after.agreement >= found.before.agreement - 0.02
 
