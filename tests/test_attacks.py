@@ -89,7 +89,8 @@ def test_gradient_through_cards_and_gate_agrees_with_differences(deck: Deck) -> 
     labels = torch.tensor([0, 3])
 
     def loss(planes: Tensor) -> Tensor:
-        return margin(pooled(smooth.card_log_probabilities(planes, [0, 1, 2, 3]), smooth.gate_weights(planes)), labels)
+        cards = smooth.card_log_probabilities(planes, [0, 1, 2, 3])
+        return margin(pooled(cards, smooth.gate_weights(planes, cards)), labels)
 
     planes = _planes(_between()[[0, 20]], torch.float64).requires_grad_()
     assert torch.autograd.gradcheck(loss, (planes,), fast_mode=True)

@@ -9,15 +9,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+from eval_gates import fitted_gate, with_threshold
 
 from cards_deck.data import Dataset, save_npz
 from cards_deck.deck import Deck, GateConfig
 from cards_deck.errors import MissingExtraError
 from cards_deck.inference.engines import EngineKind
 from cards_deck.inference.fake_deck import fake_deck, fake_images
+from cards_deck.inference.gates import UniformGate
 from cards_deck.inference.predictor import Predictor
 from eval.attacks.judge import Found, Judge
 from eval.context import Context, Settings
+from eval.report import Suites
+from eval.report.live import adversarial
+from eval.report.markdown import document
 from eval.suites import suite_named
 
 N = 12
@@ -120,6 +125,22 @@ def test_a_uniform_deck_has_no_choice_to_attack(root: Path) -> None:
     assert not [row for row in rows if row["target"] == "gate"]
     accuracy = {row["target"]: row["accuracy"] for row in rows if row["attack"] == "pgd"}
     assert accuracy["gated"] == accuracy["uniform"]
+
+
+def test_a_cascade_can_be_made_to_cost_its_limit_and_no_more(root: Path) -> None:
+    plain, images = fake_deck(16, 4), fake_images(24, 16, 7)
+    chances = Predictor(plain, engine=EngineKind.TORCH, gate=UniformGate.from_deck(plain)).predict(images).probabilities
+    gate = with_threshold(fitted_gate(plain, images, "spectrum_cascade"), float(np.median(chances.max(axis=1))))
+    suite = dataclasses.replace(SUITE, radii=(0.5, 9))
+    found = suite.measure(_context(dataclasses.replace(plain, gate=gate.config), root))
+    assert {row["target"] for row in found["attacks"]} == {"gated", "uniform", "best_card", "gate", "cost"}
+    control, strong = (_rows(found, target="cost", radius=radius)[0] for radius in ("0.5/255", "9/255"))
+    assert control["cards_per_image"] == found["cost"]["cards_per_image_clean"] < 2
+    assert control["routing_changed"] == 0 < strong["routing_changed"]
+    assert control["cards_per_image"] < strong["cards_per_image"] <= strong["most_cards"] == found["cost"]["limit"] == 2
+    section = adversarial(Suites((found | {"suite": "adversarial", "kind": "adversarial"},)))
+    assert section is not None
+    assert "limit is 2 for any image" in document("", "", [section])
 
 
 def test_without_torch_the_remedy_is_named(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

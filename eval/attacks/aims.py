@@ -10,10 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cards_deck.inference.gates import Gate
+from cards_deck.inference.gates import Decision, Gate
 from cards_deck.spectrum import Floats, Images, log_amplitude
 from eval.attacks.chunks import Rows
 from eval.attacks.smooth import SmoothDeck, SmoothGate, margin, pooled
+from eval.measure import looked_up
 
 Bools = NDArray[np.bool_]
 
@@ -40,8 +41,8 @@ class WrongThroughTheGate:
         """As `Aim`."""
         labels = torch.from_numpy(self.labels[rows])
         cards = self.deck.card_log_probabilities(planes, list(range(len(self.deck.networks))))
-        loss = margin(pooled(cards, self.deck.gate_weights(planes)), labels)
-        hard = torch.from_numpy(self.gate.route(log_amplitude(pixels)).weights)
+        loss = margin(pooled(cards, self.deck.gate_weights(planes, cards)), labels)
+        hard = torch.from_numpy(_decided(self.gate, pixels, cards).weights)
         return loss, _positive(margin(pooled(cards.detach(), hard), labels))
 
 
@@ -76,6 +77,41 @@ class OtherChoice:
         chosen = torch.from_numpy(self.choice[rows])
         loss = found.gather(1, chosen[:, None])[:, 0] - found.scatter(1, chosen[:, None], torch.inf).min(dim=1).values
         return loss, np.asarray(self.gate.route(log_amplitude(pixels)).choice != self.choice[rows])
+
+
+@dataclass(frozen=True)
+class OtherCards:
+    """Other cards than those that `ran` [n, k] for the clean image, whatever they then answer."""
+
+    deck: SmoothDeck
+    gate: Gate
+    ran: Bools
+
+    def __call__(self, planes: Tensor, pixels: Images, rows: Rows) -> tuple[Tensor, Bools]:
+        """As `Aim`."""
+        cards = self.deck.card_log_probabilities(planes, list(range(len(self.deck.networks))))
+        before = torch.from_numpy(self.ran[rows]).to(planes)
+        loss = -(self.deck.gate_weights(planes, cards) * before).sum(dim=1)
+        return loss, np.asarray((_decided(self.gate, pixels, cards).ran != self.ran[rows]).any(axis=1))
+
+
+@dataclass(frozen=True)
+class MoreCards:
+    """As many cards as the gate may run at most: what an image can be made to cost."""
+
+    deck: SmoothDeck
+    gate: Gate
+
+    def __call__(self, planes: Tensor, pixels: Images, rows: Rows) -> tuple[Tensor, Bools]:
+        """As `Aim`."""
+        cards = self.deck.card_log_probabilities(planes, list(range(len(self.deck.networks))))
+        ran = _decided(self.gate, pixels, cards).ran.sum(axis=1)
+        return self.deck.passes(planes, cards), np.asarray(ran >= self.gate.limit)
+
+
+def _decided(gate: Gate, pixels: Images, cards: Tensor) -> Decision:
+    """What the hard gate does with uint8 images whose cards answer these log-probabilities [k, n, c]."""
+    return looked_up(gate, log_amplitude(pixels), cards.detach().float().numpy())
 
 
 def _positive(values: Tensor) -> Bools:

@@ -21,11 +21,14 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 ROUTES = ("gated", "uniform", "best_card")
+READ_SPECTRA = ("softmax", "router", "reliability", "spectrum_cascade")  # kinds whose first cards the spectrum names
+VARY_COST = ("router", "softmax", "cascade", "spectrum_cascade")  # kinds that may run fewer cards than they may
 
 
 @dataclass(frozen=True)
 class Found:
-    """The images that one attack made. `target` is the route it wanted wrong, or "gate"; `radius` in grey levels."""
+    """The images that one attack made. `target` is the route it wanted wrong, or "gate" or "cost", as in
+    `Judge.targets`; `radius` in grey levels."""
 
     attack: str
     target: str
@@ -40,12 +43,21 @@ class Judge:
     def __init__(self, context: Context, clean: Dataset, best_card: int) -> None:
         self.context, self.clean = context, clean
         self.predictor: Predictor = context.predictor
-        cards = len(context.deck.cards)
-        alone = np.eye(cards, dtype=np.float32)[best_card]
-        self.weights: dict[str, Floats] = {"uniform": np.full(cards, 1 / cards, np.float32), "best_card": alone}
+        cards, among = len(context.deck.cards), context.deck.originals
+        even, alone = np.zeros(cards, np.float32), np.eye(cards, dtype=np.float32)[best_card]
+        even[list(among)] = 1 / len(among)
+        self.weights: dict[str, Floats] = {"uniform": even, "best_card": alone}
         self.before = {route: self.answer(clean.images, route) for route in ROUTES}
-        gate = self.predictor.gate
-        self.has_choice = isinstance(gate, SpectralGate) and len(gate.known.references.augmentations) > 1
+        gate, used = self.predictor.gate, self.before["gated"].ran.sum(axis=1)
+        self.nearest = isinstance(gate, SpectralGate)  # the reference that is nearest decides
+        by_spectrum = gate.config.kind in READ_SPECTRA and cards > gate.limit
+        self.has_choice = (self.nearest and len(context.deck.references.augmentations) > 1) or by_spectrum
+        self.has_cost = gate.config.kind in VARY_COST and bool((used < gate.limit).any())
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """What of the gate can be attacked by itself: its choice of cards, and how many it runs."""
+        return (*(("gate",) if self.has_choice else ()), *(("cost",) if self.has_cost else ()))
 
     def answer(self, images: Images, route: str) -> Prediction:
         """What the route answers to uint8 [n, h, h, 3]."""
@@ -56,13 +68,25 @@ class Judge:
         from eval.attacks import aims, smooth
 
         gate, labels = self.predictor.gate, self.clean.labels
-        if target == "gate":
-            assert isinstance(gate, SpectralGate)
+        if target == "gate" and isinstance(gate, SpectralGate):
             return aims.OtherChoice(smooth.SmoothGate(gate), gate, self.before["gated"].choice)
         deck = smooth.SmoothDeck(self.context.deck, gate)
+        if target == "gate":
+            return aims.OtherCards(deck, gate, self.before["gated"].ran)
+        if target == "cost":
+            return aims.MoreCards(deck, gate)
         if target == "gated":
             return aims.WrongThroughTheGate(deck, gate, labels)
         return aims.WrongAtFixedWeights(deck, self.weights[target], labels)
+
+    def by_spectrum_alone(self, target: str) -> bool:
+        """Whether an attack on `target` runs no card, so that many steps are cheap."""
+        return target == "gate" and self.nearest
+
+    def cost(self) -> Json:
+        """The most cards that may run for an image, and how many do on clean images."""
+        used, limit = self.before["gated"].ran.sum(axis=1), self.predictor.gate.limit
+        return {"limit": limit, "cards_per_image_clean": _share(used), "most_cards_clean": int(used.max())}
 
     def rows(self, found: list[Found]) -> list[Json]:
         """The JSON of every attack, and per radius and route of all of them together."""
@@ -74,14 +98,17 @@ class Judge:
         return rows
 
     def _row(self, found: Found, after: dict[str, Prediction]) -> Json:
-        route = "gated" if found.target == "gate" else found.target
-        changed = after["gated"].choice != self.before["gated"].choice
+        route = "gated" if found.target in ("gate", "cost") else found.target
+        chosen = after["gated"].choice != self.before["gated"].choice
+        routed = (after["gated"].ran != self.before["gated"].ran).any(axis=1)
+        changed = chosen if self.nearest else routed
         others = [other for other in ROUTES if other != route]
         row = self._head(found.attack, found.target, found.radius, route) | found.budget
         row["accuracy"] = self._interval(self._right(after[route]))
         row["transfer"] = {other: self._interval(self._right(after[other])) for other in others}
         used = after["gated"].ran.sum(axis=1)
-        row |= {"choice_changed": _share(changed), "cards_per_image": _share(used), "most_cards": int(used.max())}
+        row |= {"choice_changed": _share(chosen), "routing_changed": _share(routed)}
+        row |= {"cards_per_image": _share(used), "most_cards": int(used.max())}
         if found.target == "gate":
             pairs = (("clean_accuracy", self.before["gated"]), ("accuracy", after["gated"]))
             values = {name: _share(self._right(answer)[changed]) if changed.any() else None for name, answer in pairs}

@@ -15,6 +15,7 @@ from cards_deck.deck import Deck
 from cards_deck.inference.engines.torch import TorchNetwork
 from cards_deck.inference.gates import Gate, SpectralGate
 from cards_deck.spectrum import FLOOR, radial_weight
+from eval.attacks.soft_gates import soft_gate
 
 TEMPERATURE = 0.1  # of the soft gate, in units of the mean distance of training images to their reference
 _FAR = 1e9  # a distance beyond every margin that a gate may have
@@ -88,12 +89,25 @@ class SmoothDeck:
     def __init__(self, deck: Deck, gate: Gate, *, temperature: float = TEMPERATURE) -> None:
         self.networks = [TorchNetwork(card) for card in deck.cards]
         self.gate = SmoothGate(gate, temperature) if isinstance(gate, SpectralGate) else None
+        self.soft = soft_gate(gate)
+        self.originals = list(deck.originals)
 
-    def gate_weights(self, planes: Tensor) -> Tensor:
-        """[n, k]: of the soft gate, or all equal where the gate reads no image."""
-        if self.gate is None:
-            return planes.new_full((len(planes), len(self.networks)), 1 / len(self.networks))
-        return self.gate.weights(planes)
+    def gate_weights(self, planes: Tensor, cards: Tensor) -> Tensor:
+        """[n, k]: of the soft gate, given the cards' log-probabilities [k, n, c]; all cards that are no averages of
+        others share equally where the gate reads no image."""
+        if self.gate is not None:
+            return self.gate.weights(planes)
+        if self.soft is not None:
+            return self.soft.weights(log_amplitude(planes), cards)
+        even = planes.new_zeros((len(planes), len(self.networks)))
+        even[:, self.originals] = 1 / len(self.originals)
+        return even
+
+    def passes(self, planes: Tensor, cards: Tensor) -> Tensor:
+        """[n]: a smooth count of the cards that run; constant where their number does not follow from the image."""
+        if self.soft is not None:
+            return self.soft.passes(log_amplitude(planes), cards)
+        return 1 / self.gate_weights(planes, cards).square().sum(dim=1)
 
     def card_log_probabilities(self, planes: Tensor, cards: list[int]) -> Tensor:
         """[len(cards), n, c] of those cards."""

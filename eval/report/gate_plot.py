@@ -21,10 +21,11 @@ ROOM = 0.25  # of the range of points: how far beyond them a line may lie and st
 def passes_picture(name: str, points: Sequence[Point], lines: Mapping[str, tuple[float, str, str]]) -> str:
     """Accuracy in % (upwards) against mean passes per image, each point with its label.
 
-    `lines` are references: label -> (accuracy, colour, line style), drawn across. What lies far from the points of ours
-    (`Point.ours`) is not drawn at its height but named at the edge with an arrow, so that it does not squeeze the rest.
+    `lines` are references: label -> (accuracy, colour, line style), drawn across, and labelled where no point is called
+    so. What lies far from the points of ours (`Point.ours`) is not drawn at its height but named at the edge with an
+    arrow, so that it does not squeeze the rest. Intervals are not drawn: those of differences are what counts.
     """
-    ours = [100 * end for p in points if p.ours for end in (p.interval or {"value": p.accuracy}).values()]
+    ours = [100 * p.accuracy for p in points if p.ours]
     room = ROOM * max(max(ours) - min(ours), 1.0)
     near = [100 * level for level, _, _ in lines.values() if min(ours) - room <= 100 * level <= max(ours) + room]
     low, high = math.floor(2 * min([*ours, *near]) - 0.4) / 2, math.ceil(2 * max([*ours, *near]) + 0.4) / 2
@@ -38,12 +39,11 @@ def passes_picture(name: str, points: Sequence[Point], lines: Mapping[str, tuple
         axes.set_xlabel("passes through a card, mean per image")
         for text, (level, colour, style) in lines.items():
             if low <= 100 * level <= high:
-                axes.axhline(100 * level, color=COLOURS[colour], linestyle=style, linewidth=1.2, alpha=0.8)
-                _at_the_right(axes, f"{text} {percent(level)}", 100 * level, colour)
+                axes.axhline(100 * level, color=COLOURS[colour], linestyle=style, linewidth=1.2, alpha=0.6)
+                if text not in {p.label for p in points}:
+                    _at_the_right(axes, f"{text} {percent(level)}", 100 * level, colour)
         for p in inside:
             colour = COLOURS[p.colour]
-            if p.interval:
-                axes.plot([p.cost] * 2, [100 * p.interval["low"], 100 * p.interval["high"]], color=colour, alpha=0.35)
             axes.plot([p.cost], [100 * p.accuracy], p.marker, color=colour, markersize=8 if p.ours else 6)
         _name_outside(axes, points, lines, low, high)
         place_labels(axes, [(p.cost, 100 * p.accuracy, p.label, p.colour, p.ours) for p in inside])
@@ -60,7 +60,7 @@ def _name_outside(
 ) -> None:
     """What lies above or below the picture, in words at its edge."""
     levels = [(p.label, p.accuracy, f" at {short(p.cost)}") for p in points]
-    levels += [(text, level, "") for text, (level, _, _) in lines.items()]
+    levels += [(text, level, "") for text, (level, _, _) in lines.items() if text not in {p.label for p in points}]
     for place, arrow, up in (
         ([one for one in levels if 100 * one[1] > high], "↑", True),
         ([one for one in levels if 100 * one[1] < low], "↓", False),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from eval.numbers import ROUTE_LABELS, percent, words
 from eval.report.beyond import share
 from eval.report.blocks import Block, Cell, Column, Heading, Picture, Pictures, Row, Section, Table, Text
@@ -11,6 +13,7 @@ from eval.report.published import adaptation_rows
 
 DASH = Cell("–")
 ORDERS = ("continual", "mixed", "correlated")
+Found = dict[tuple[str, str], dict[float, Json]]  # (attack, target) -> radius -> row
 
 
 def adversarial(suites: Suites) -> Section | None:
@@ -55,15 +58,14 @@ def _attack(row: Json) -> str:
 
 
 def _target(row: Json) -> str:
-    return {"gate": "the gate's choice"}.get(
-        row["target"], ROUTE_LABELS.get(row["target"], words(row["target"])).lower()
-    )
+    own = {"gate": "the gate's choice", "cost": "the number of cards"}
+    return own.get(row["target"], ROUTE_LABELS.get(row["target"], words(row["target"])).lower())
 
 
 def _attacks(suite: Json) -> list[Block]:
     """Accuracies of every attack (rows) at every radius (columns), then how often the gate's choice changed."""
     radii = sorted({_radius(row) for row in suite["attacks"]})
-    found: dict[tuple[str, str], dict[float, Json]] = {}
+    found: Found = {}
     for row in suite["attacks"]:
         found.setdefault((row["attack"], row["target"]), {})[_radius(row)] = row
     names = {key: _attack_name(next(iter(rows.values()))) for key, rows in found.items()}
@@ -82,15 +84,36 @@ def _attacks(suite: Json) -> list[Block]:
     changed = [
         Row(names[key], tuple(_changed(rows.get(radius)) for radius in radii))
         for key, rows in found.items()
-        if any(row.get("choice_changed") is not None for row in rows.values()) and key[1] in ("gated", "gate")
+        if any(row.get("choice_changed") is not None for row in rows.values()) and key[1] in ("gated", "gate", "cost")
     ]
     blocks: list[Block] = [Table((Column("No attack"), *heads), tuple(accuracies), "narrow")]
     if changed:
         blocks += [
-            Heading("Share of images whose choice by the gate changed, %"),
+            Heading("Share of images that other cards answered than without the attack, %"),
             Table(heads, tuple(changed), "narrow"),
         ]
-    return [Text(f"Accuracy in % on {suite['n']:,} images, by the largest change of a pixel."), *blocks]
+    text = f"Accuracy in % on {suite['n']:,} images, by the largest change of a pixel."
+    return [Text(text), *blocks, *_cost(suite, found, names, radii)]
+
+
+def _cost(suite: Json, found: Found, names: Mapping[tuple[str, str], Cell], radii: Sequence[float]) -> list[Block]:
+    """Cards per image under each attack on the gated deck, and what bounds them."""
+    cost = suite.get("cost")
+    if not cost:
+        return []
+    rows = [
+        Row(names[key], (Cell(f"{cost['cards_per_image_clean']:.2f}"), *(_cards(by.get(radius)) for radius in radii)))
+        for key, by in found.items()
+        if key[1] in ("gated", "gate", "cost") and key[0] != "all"
+    ]
+    most = max((row["most_cards"] for row in suite["attacks"] if row.get("most_cards")), default=0)
+    text = f"No attack made an image run more than {most} cards; the gate's limit is {cost['limit']} for any image."
+    heads = (Column("No attack"), *(Column(f"{radius:g}/255") for radius in radii))
+    return [Heading("Cards per image"), Text(text), Table(heads, tuple(rows), "narrow")]
+
+
+def _cards(row: Json | None) -> Cell:
+    return Cell(f"{row['cards_per_image']:.2f}") if row else DASH
 
 
 def _attack_name(row: Json) -> Cell:
@@ -99,7 +122,8 @@ def _attack_name(row: Json) -> Cell:
 
 
 def _changed(row: Json | None) -> Cell:
-    return Cell(percent(row["choice_changed"])) if row and row.get("choice_changed") is not None else DASH
+    found = None if row is None else row.get("routing_changed", row.get("choice_changed"))
+    return DASH if found is None else Cell(percent(found))
 
 
 def streams(suites: Suites) -> Section | None:

@@ -1,8 +1,8 @@
 """Attacks on the deck **through its gate**, at small radii: what an adversary who knows everything can do, measured.
 
 White box: projected gradient descent on each route, for the gated route through cards and softened gate together, and
-on the gate's choice alone. Black box: the Square attack. Success is what the served path answers to uint8 images.
-torch is imported when this suite measures, not before.
+on the gate's choice and on its cost alone. Black box: the Square attack. Success is what the served path answers to
+uint8 images. torch is imported when this suite measures, not before.
 """
 
 from __future__ import annotations
@@ -68,6 +68,7 @@ class AdversarialSuite:
             "n": len(chosen),
             "source": "attacked",
             "best_card": choice.as_dict(context.deck),
+            "cost": judge.cost(),
             "attacks": judge.rows(found),
         }
 
@@ -78,14 +79,14 @@ class AdversarialSuite:
             for route in ROUTES:
                 yield f"pgd {route} {label}", self._pgd(context, judge, route, radius, levels)
                 yield f"square {route} {label}", self._square(context, judge, route, radius, levels)
-            if judge.has_choice:
-                yield f"pgd gate {label}", self._pgd(context, judge, "gate", radius, levels)
+            for target in judge.targets:
+                yield f"pgd {target} {label}", self._pgd(context, judge, target, radius, levels)
 
     def _pgd(self, context: Context, judge: Judge, target: str, radius: float, levels: int) -> Callable[[], Found]:
         def run() -> Found:
             from eval.attacks.pgd import pgd
 
-            steps, settings = self.gate_steps if target == "gate" else self.steps, context.settings
+            steps, settings = self.gate_steps if judge.by_spectrum_alone(target) else self.steps, context.settings
             aim, clean = judge.aim(target), judge.clean.images
             images = pgd(aim, clean, levels, steps=steps, seed=settings.seed, threads=settings.threads)
             return Found("pgd", target, radius, images, {"steps": steps})

@@ -1,0 +1,111 @@
+"""Soft versions of the learned gates: the preference of the hard ones, gradients, and what attacks on them reach."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+import torch
+from eval_gates import fitted_gate, with_threshold
+from torch import Tensor
+
+from cards_deck.inference.engines import EngineKind
+from cards_deck.inference.fake_deck import fake_deck, fake_images
+from cards_deck.inference.gates._base import BaseGate
+from cards_deck.inference.gates._profile import ring_means
+from cards_deck.inference.pooling import softmax
+from cards_deck.inference.predictor import Predictor
+from cards_deck.spectrum import Images, log_amplitude
+from eval.attacks.aims import MoreCards, OtherCards, WrongThroughTheGate
+from eval.attacks.pgd import pgd
+from eval.attacks.smooth import SmoothDeck
+from eval.attacks.soft_gates import KINDS, SoftGate, ring_matrix, soft_gate
+from eval.measure import looked_up
+
+SIZE, COUNT = 16, 32
+DECK = fake_deck(SIZE, 4)
+
+
+def _images(seed: int = 5) -> Images:
+    """From clean to noisy, so that the gates choose differently."""
+    images, random = fake_images(COUNT, SIZE, seed), np.random.default_rng(seed)
+    noise = np.linspace(0, 30, COUNT)[:, None, None, None] * random.normal(size=images.shape)
+    return np.clip(images + noise, 0, 255).astype(np.uint8)
+
+
+def _planes(images: Images, dtype: torch.dtype = torch.float32) -> Tensor:
+    return torch.from_numpy(images).permute(0, 3, 1, 2).to(dtype) / 255
+
+
+@pytest.fixture(scope="module")
+def gates() -> Mapping[str, BaseGate]:
+    """Each kind, fitted on the deck's answers to a few images."""
+    return {kind: fitted_gate(DECK, _images(), kind) for kind in KINDS}
+
+
+def test_rings_are_a_matrix() -> None:
+    spectra = log_amplitude(_images())
+    np.testing.assert_allclose(spectra.reshape(COUNT, -1) @ ring_matrix(SIZE), ring_means(spectra), rtol=1e-4)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "cascade"])
+def test_the_soft_preference_is_the_gates(kind: str, gates: Mapping[str, BaseGate]) -> None:
+    spectra = log_amplitude(_images())
+    found = SoftGate(gates[kind]).preference(torch.from_numpy(spectra)).numpy()
+    np.testing.assert_allclose(found, gates[kind].route(spectra).preference, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_soft_weights_are_shares_with_a_gradient(kind: str, gates: Mapping[str, BaseGate]) -> None:
+    soft = SoftGate(gates[kind])
+    cards = torch.log_softmax(torch.from_numpy(np.random.default_rng(0).normal(size=(4, 3, 4))), dim=2)
+    spectra = torch.from_numpy(log_amplitude(_images()[:3])).double().requires_grad_()
+    answers = cards.clone().requires_grad_()
+    weights = soft.weights(spectra, answers)
+    assert weights.sum(dim=1).detach().numpy() == pytest.approx(np.ones(3))
+    assert (weights >= 0).all()
+    total = weights[:, 0].sum() + soft.passes(spectra, answers).sum()
+    slopes = torch.autograd.grad(total, (spectra, answers), allow_unused=True)
+    assert all(torch.isfinite(slope).all() for slope in slopes if slope is not None)
+    assert any(slope is not None and slope.abs().max() > 0 for slope in slopes)
+
+
+def test_an_unsure_answer_brings_the_second_card(gates: Mapping[str, BaseGate]) -> None:
+    gate = with_threshold(gates["cascade"], 0.8)
+    sure, unsure = torch.tensor([0.97, 0.01, 0.01, 0.01]).log(), torch.full((4,), 0.25).log()
+    cards = torch.stack([sure, unsure]).expand(4, 2, 4)
+    passes = SoftGate(gate).passes(torch.zeros(2, SIZE, SIZE // 2 + 1), cards)
+    assert passes[0] < 1.5 < passes[1] <= 2
+
+
+def test_only_known_kinds_are_softened() -> None:
+    assert soft_gate(Predictor(DECK, engine=EngineKind.FAKE).gate) is None
+
+
+def _ran(gate: BaseGate, predictor: Predictor, images: Images) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+    logits = np.stack([predictor.card_logits(images, card) for card in range(4)])
+    return looked_up(gate, log_amplitude(images), logits).ran
+
+
+def test_attacks_on_routing_and_cost_stay_within_the_limit(gates: Mapping[str, BaseGate]) -> None:
+    images, predictor = _images(), Predictor(DECK, engine=EngineKind.TORCH)
+    chances = softmax(np.stack([predictor.card_logits(images, card) for card in range(4)])).max(axis=2)
+    gate = with_threshold(gates["spectrum_cascade"], float(np.median(chances)))
+    deck, before = SmoothDeck(DECK, gate), _ran(gate, predictor, images)
+    other = pgd(OtherCards(deck, gate, before), images, 6, steps=10)
+    more = pgd(MoreCards(deck, gate), images, 6, steps=10)
+    assert (_ran(gate, predictor, other) != before).any(axis=1).sum() > 0
+    cost = _ran(gate, predictor, more).sum(axis=1)
+    assert cost.mean() > before.sum(axis=1).mean()
+    assert cost.max() <= gate.limit == 2
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_attack_through_each_gate_turns_answers(kind: str, gates: Mapping[str, BaseGate]) -> None:
+    images, gate = _images(), gates[kind]
+    predictor = Predictor(DECK, engine=EngineKind.TORCH, gate=gate)
+    labels = predictor.predict(images).labels
+    found = pgd(WrongThroughTheGate(SmoothDeck(DECK, gate), gate, labels), images, 12, steps=5)
+    assert np.abs(found.astype(int) - images).max() <= 12
+    assert (predictor.predict(found).labels != labels).sum() > 2
