@@ -84,7 +84,7 @@ def stepper(network: str, hooks: Hooks, batch: int, device: torch.device) -> tup
     torch.manual_seed(0)
     built = NETWORKS[network].build(CLASSES, Normalize([0.5] * 3, [0.25] * 3))
     layout = memory_format(built)
-    module = built.to(device, memory_format=layout).train()
+    module = built.to(device).to(memory_format=layout).train()  # type: ignore[call-overload]
     run = Run.start(module, Schedule(learning_rate=1e-3))
     run.hooks = tuple(hooks(module, run.optimizer))
     images = torch.randint(256, (batch, 3, SIZE, SIZE), dtype=torch.uint8, device=device)
