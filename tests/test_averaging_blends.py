@@ -17,7 +17,7 @@ from cards_deck.__main__ import main
 from cards_deck.averages import is_average
 from cards_deck.card import Card
 from cards_deck.commands.repack import check_same
-from cards_deck.deck import Deck, GateConfig, card_sizes, read_deck, write_deck
+from cards_deck.deck import Deck, card_sizes, read_deck, write_deck
 from cards_deck.errors import InputError
 from cards_deck.inference.engines import EngineKind
 from cards_deck.inference.predictor import Predictor
@@ -235,6 +235,6 @@ def test_decks_are_packed_with_averages_among_their_cards(cards: Family, bench: 
     deck = make_deck("tiny", "1", [half, *cards], TRAIN, VALIDATION, reference_images=50)
     assert len(deck.originals) == 3
     assert deck.references.augmentations == ("crop_flip", "gaussian")
-    assert GateConfig().kind == deck.gate.kind
+    assert deck.measured["gate"]["kind"] == deck.gate.kind
     alone = make_deck("alone", "1", [half], TRAIN, VALIDATION, reference_images=50)
     assert alone.references.augmentations == ("mixed",)

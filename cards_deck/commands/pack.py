@@ -12,6 +12,7 @@ from pathlib import Path
 
 from cards_deck.commands.flags import add_data, load_data
 from cards_deck.errors import MissingExtraError
+from cards_deck.inference.gates import GATES
 
 
 def require_training() -> None:
@@ -32,7 +33,11 @@ def configure(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
     group.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="the deck's folder")
     group.add_argument("--deck-name", metavar="NAME", help="of the deck (the name of FOLDER)")
     group.add_argument("--deck-version", default="1", metavar="VERSION", help="of the deck (1)")
+    group.add_argument(
+        "--gate", default="auto", metavar="KIND", help=f"auto, or one of {', '.join(GATES.names())} (auto)"
+    )
     group.add_argument("--max-cards", type=int, default=2, help="most cards that may answer one image (2)")
+    group.add_argument("--most-cards", type=float, default=2.0, help="most cards per image on average (2)")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -43,7 +48,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     deck = pack_deck(
         arguments.cards, *load_data(arguments), arguments.out,
-        name=arguments.deck_name, version=arguments.deck_version, max_cards=arguments.max_cards,
+        name=arguments.deck_name, version=arguments.deck_version,
+        gate=arguments.gate, max_cards=arguments.max_cards, most_cards=arguments.most_cards,
     )  # fmt: skip
     print(table(deck))
     return 0

@@ -158,10 +158,17 @@ def pack_deck(
     *,
     name: str | None = None,
     version: str = "1",
+    gate: str = "auto",
     max_cards: int = 2,
+    most_cards: float = 2.0,
 ) -> Deck:
-    """Measure `cards` (files or cards) on validation images, make the gate and write the deck to `folder`."""
+    """Measure `cards` (files or cards) on validation images, make the gate and write the deck to `folder`.
+
+    `gate` is its kind, or "auto" for the best; `max_cards` may answer one image, `most_cards` on average.
+    """
     loaded = [card if isinstance(card, Card) else read_card(card) for card in cards]
-    deck = make_deck(name or folder.name, version, loaded, train, validation, max_cards=max_cards)
+    deck = make_deck(
+        name or folder.name, version, loaded, train, validation, gate=gate, max_cards=max_cards, most_cards=most_cards
+    )
     write_deck(deck, folder)
     return replace(deck, folder=folder)

@@ -82,8 +82,8 @@ def choose_gate(
     """Fit the kinds (None: all), score each on the half of the images that it was not fitted on, both ways round.
 
     The best score at no more than `most_cards` mean cards per image wins; of equals the one that runs fewer cards, then
-    the first by name. Every gate is then fitted on all rows. Kinds that do not fit the deck (such as one that needs a
-    reference for each card) are skipped. InputError where all are.
+    the one that has learned fewer numbers. Every gate is then fitted on all rows. Kinds that do not fit the deck (such
+    as one that needs a reference for each card) are skipped. InputError where all are.
     """
     limits = GateConfig() if config is None else config
     candidates: dict[str, Candidate] = {}
@@ -103,8 +103,16 @@ def choose_gate(
     if not candidates:
         raise InputError(f"no gate fits this deck: {'; '.join(f'{kind}: {why}' for kind, why in skipped.items())}")
     # Half a per cent of slack: a threshold that spends the budget on one half may spend a little more on the other.
-    best = max(sorted(candidates, reverse=True), key=lambda kind: rank(candidates[kind].score, 1.005 * most_cards))
+    best = min(candidates, key=lambda kind: (*_order(candidates[kind], 1.005 * most_cards), kind))
     return Chosen(best, candidates, skipped)
+
+
+def _order(one: Candidate, most_cards: float) -> tuple[bool, float, float, int]:
+    """Sorts candidates, the best first."""
+    within, found, cards = rank(one.score, most_cards)
+    config = one.gate.config
+    learned = len(config.parameters) + sum(array.size for array in config.arrays.values())
+    return not within, -found, -cards, learned
 
 
 def _mean(scores: Sequence[Score]) -> Score:

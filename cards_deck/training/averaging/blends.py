@@ -16,10 +16,10 @@ from cards_deck.training.averaging.average import Statistics, average, check_car
 from cards_deck.training.averaging.barrier import LIMIT, Barrier, barrier, even_alphas
 from cards_deck.training.averaging.batch_norm import AugmentedImages, BatchNorm
 from cards_deck.training.averaging.candidates import Candidates
-from cards_deck.training.averaging.judge import CLEAN, Judge
+from cards_deck.training.averaging.judge import Judge
 from cards_deck.training.averaging.soups import Soup, greedy, learned, uniform
 from cards_deck.training.averaging.wise_ft import ALPHAS, sweep
-from cards_deck.training.decks import _Trial, augmented
+from cards_deck.training.trials import Domains, augmentations_of, measure
 
 KINDS: tuple[Statistics, ...] = ("averaged", "recomputed")
 SOUPS = ("uniform", "greedy", "learned")
@@ -168,11 +168,8 @@ def add_blend(deck: Deck, blend: Blend, bench: Bench, *, allow_barrier: bool = F
             f"card {blend.card.name!r}: the error rises by {100 * blend.height:.2f} points between its parents, more "
             f"than the {100 * LIMIT:g} of cards in one basin; average others, or allow the barrier by name"
         )
-    originals = [deck.cards[place] for place in deck.originals]
-    described = {card.augmentation: card.record.augmentation for card in originals}
-    clean = bench.validation.images
-    domains = {CLEAN: clean} | {name: augmented(clean, described[name], 1) for name in sorted(described)}
-    trial = _Trial(blend.card, domains, bench.validation)
+    described = augmentations_of(deck.cards[place] for place in deck.originals)
+    (trial,), _ = measure([blend.card], Domains(bench.validation, described))
     measured = {**deck.measured, blend.card.id: {"validation": trial.record, "barrier": blend.record}}
     place = sum(_score(measured, card) >= trial.score for card in deck.cards)
     cards = (*deck.cards[:place], blend.card, *deck.cards[place:])
