@@ -23,6 +23,7 @@ from cards_deck.deck import Deck, GateConfig, read_deck, write_deck
 from cards_deck.explaining import WIDENED, Reasons, plane, reasons, sentence, shade
 from cards_deck.explaining.charts import bars, coloured, picture, profiles
 from cards_deck.explaining.page import explain, page
+from cards_deck.explaining.why import farther
 from cards_deck.inference.engines import EngineKind
 from cards_deck.inference.fake_deck import fake_deck, fake_images
 from cards_deck.inference.predictor import Prediction, Predictor
@@ -82,6 +83,12 @@ def test_close_spectra_unknown_ones_doubt_time_and_abstention_are_said() -> None
     careful = fake_deck(gate=GateConfig(abstain_below=0.9))
     assert "which needs 90%, so no class is named" in said(FLAT, careful, abstained=np.ones(1, np.bool_))
     assert "this deck averages its cards" in said(fake_images(1), fake_deck(gate=GateConfig(kind="uniform")))
+
+
+def test_the_tail_is_never_rounded_up_to_all() -> None:
+    shares = {0.0: "0%", 0.42: "42%", 0.996: ">99%", 1.0: "all"}
+    for tail, text in shares.items():
+        assert farther(tail) == f"farther than {text} of its training images"
 
 
 def test_a_window_is_said_and_where_it_decides_otherwise() -> None:

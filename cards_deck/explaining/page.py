@@ -14,7 +14,7 @@ from cards_deck.deck import Deck
 from cards_deck.explaining.charts import DIVERGING, bars, colour, coloured, picture, profiles
 from cards_deck.explaining.spectra import plane, radial_profile, radii, shade
 from cards_deck.explaining.style import STYLE
-from cards_deck.explaining.why import Reasons, reasons, sentence
+from cards_deck.explaining.why import Reasons, farther, reasons, sentence
 from cards_deck.inference.predictor import Prediction, Predictor, softmax
 from cards_deck.preprocess import read_rgb, resize_square
 from cards_deck.spectrum import Floats, Images, log_amplitude
@@ -125,12 +125,12 @@ def _answer(case: Explained) -> str:
 def _distances(case: Explained) -> str:
     names = case.deck.references.augmentations
     found = case.prediction.distances
-    farther = case.deck.references.calibrated(found)[0]
+    tails = case.deck.references.calibrated(found)[0]
     limit = case.deck.references.distance_at(case.deck.gate.unknown_quantile)
     most = 1.15 * max(limit, float(found.max()), 1e-6)
     rows = [
-        (name, f"{distance:.2f}, farther than {tail:.0%} of its training images", float(distance) / most, colour(index))
-        for index, (name, distance, tail) in enumerate(zip(names, found[0], farther, strict=True))
+        (name, f"{distance:.2f}, {farther(tail)}", float(distance) / most, colour(index))
+        for index, (name, distance, tail) in enumerate(zip(names, found[0], tails, strict=True))
     ]
     note = (
         f"Shorter is nearer. With every bar beyond the mark at {limit:.2f} the spectrum is unknown: only "

@@ -151,8 +151,14 @@ def sentence(why: Reasons) -> str:
 
 
 def _distances(why: Reasons) -> str:
-    text = f"distance {why.distance:.2f}, farther than {why.tail:.0%} of its training images"
+    text = f"distance {why.distance:.2f}, {farther(why.tail)}"
     return f"{text}; {why.second} is at {why.second_distance:.2f}" if why.second is not None else text
+
+
+def farther(tail: float) -> str:
+    """The calibrated distance in words."""
+    share = "all" if tail >= 1 else ">99%" if tail > 0.995 else f"{tail:.0%}"
+    return f"farther than {share} of its training images"
 
 
 def _answer(why: Reasons) -> str:
