@@ -34,12 +34,17 @@ def test_the_deck_is_made_whole_and_again_without_training(tmp_path: Path, monke
     work, out = tmp_path / "work", tmp_path / "deck"
     starter.make_starter(TRAIN, VALIDATION, work, out)
     deck = read_deck(out)
-    assert {card.name for card in deck.cards} == {"augmix-1", "augmix-2", "gaussian-1", "gaussian-2"}
-    assert sorted(card.augmentation for card in deck.cards) == ["augmix", "augmix", "gaussian", "gaussian"]
-    base = next(card for card in deck.cards if card.name == "augmix-1")
-    assert all(card.record.parents == (base.id,) for card in deck.cards if card is not base)
+    originals = [deck.cards[place] for place in deck.originals]
+    assert {card.name for card in originals} == {"augmix-1", "augmix-2", "gaussian-1", "gaussian-2"}
+    assert sorted(card.augmentation for card in originals) == ["augmix", "augmix", "gaussian", "gaussian"]
+    base = next(card for card in originals if card.name == "augmix-1")
+    assert all(card.record.parents == (base.id,) for card in originals if card is not base)
     assert all(card.num_kept == base.num_kept for card in deck.cards)
-    for card in deck.cards:
+    known = {card.name: card.id for card in originals}
+    averages = {card.name: set(card.record.parents) for card in deck.cards if card.averaged}
+    assert averages == {name: {known[each] for each in of} for name, of in starter.SOUPS.items()}
+    assert deck.gate.kind == deck.measured["gate"]["kind"]
+    for card in originals:
         (line,) = (out / "logs" / f"{card.name}.jsonl").read_text().splitlines()
         assert json.loads(line)["epoch"] == 1
     before = {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}
