@@ -15,7 +15,9 @@ from plain_network import Layer, plain, random_card
 
 from cards_deck.card import Card
 from cards_deck.inference.engines import EngineKind, available, load, sparse, sparse_library
+from cards_deck.inference.engines.sparse_layout import Domain
 from cards_deck.inference.engines.sparse_steps import fused_steps
+from cards_deck.inference.engines.sparse_weights import conv_lists, in_turns
 from cards_deck.inference.fake_deck import fake_card, fake_images
 
 pytestmark = pytest.mark.skipif(not available(EngineKind.SPARSE), reason="no C compiler was here to build the engine")
@@ -111,15 +113,17 @@ def test_the_products_networks_agree_with_torch(level: str, name: str, density: 
 
 
 def large_then_small() -> Card:
-    """Planes that are worked on image by image, then some that all images go through together."""
+    """Planes that are worked on image by image, then weights that all images go through together."""
     layer = Layer(16, activation="relu", residual=True)
-    return random_card([Layer(40), layer, Layer(24, stride=2), layer, Layer(32, stride=2)], size=32, density=0.2)
+    small = Layer(48, activation="relu", residual=True)
+    return random_card([Layer(40), layer, Layer(24, stride=2), layer, Layer(48, stride=4), small], size=32, density=0.8)
 
 
 def test_threads_and_batches_do_not_change_an_answer() -> None:
     card, images = large_then_small(), fake_images(11, 32)
     runner = sparse.load(card, image_size=32, threads=1)
-    assert 0 < runner._plan.per_image < len(runner._plan.ops)
+    last = max(i for i, op in enumerate(runner._plan.ops) if sparse_library.OPS[op.kind] == "conv2d")
+    assert 0 < runner._plan.per_image <= last
     expected = runner(images)
     for threads in (2, 3):
         runner = sparse.load(card, image_size=32, threads=threads)
@@ -191,3 +195,39 @@ def test_a_card_that_computes_in_8_bits_is_left_to_its_engines() -> None:
     object.__setattr__(card, "ranges", ranges)
     assert not sparse.supports(card)
     assert {field.name for field in dataclasses.fields(Card)} >= {"ranges"}
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4, 6, 9])
+@pytest.mark.parametrize("density", [0.0, 0.1, 0.6])
+def test_weights_listed_in_turns_are_the_same_weights(channels: int, density: float) -> None:
+    rng = np.random.default_rng(channels)
+    weight = np.where(rng.random((channels, 5, 3, 3)) < density, rng.normal(size=(channels, 5, 3, 3)), 0)
+    domain = Domain.of((4, 4), (3, 3), 1, 1, [16])
+    lists = conv_lists(weight.astype(np.float32), 1, domain, 48, False)
+    turned = in_turns(lists, 4)
+    assert lists.values is not None
+    assert turned.values is not None
+    counts, lengths = (each.runs["count"].reshape(channels, 3) for each in (lists, turned))
+    for channel in range(channels):
+        group = slice(channel // 4 * 4, channel // 4 * 4 + 4)
+        np.testing.assert_array_equal(lengths[channel], counts[group].max(axis=0))
+        at, start = int(lists.first_entry[channel]), int(turned.first_entry[channel])
+        for column in range(3):
+            kept, length = int(counts[channel, column]), int(lengths[channel, column])
+            places = start + channel % 4 + 4 * np.arange(length)
+            np.testing.assert_array_equal(turned.values[places[:kept]], lists.values[at : at + kept])
+            np.testing.assert_array_equal(turned.offsets[places[:kept]], lists.offsets[at : at + kept])
+            assert not turned.values[places[kept:]].any()
+            at, start = at + kept, start + 4 * length
+
+
+def test_small_planes_are_summed_side_by_side_and_large_inputs_in_fewer_lines() -> None:
+    """So that the tests above have every kind of kernel in them."""
+    wide, narrow = Layer(130, (1, 1), padding=0), Layer(8, activation="relu")
+    plan = sparse.load(random_card([narrow, wide, narrow], size=32, density=0.3), image_size=32, threads=1)._plan
+    convs = [op for op in plan.ops if sparse_library.OPS[op.kind] == "conv2d"]
+    assert convs[2].block < convs[0].block
+    small = sparse.load(random_card([narrow], size=4, density=0.3), image_size=4, threads=1)._plan
+    assert [op.group for op in small.ops if sparse_library.OPS[op.kind] == "conv2d"] == [
+        4 if max(sparse_library.kernels(sparse_library.library())) > 4 else 1  # type: ignore[arg-type]
+    ]

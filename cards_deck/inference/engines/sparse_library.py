@@ -51,7 +51,7 @@ class Op(ctypes.Structure):
         ("kernels", _POINTER),
         *((name, Value) for name in ("in_", "other", "out")),
         *((name, _POINTER) for name in ("scale", "shift", "lanes")),
-        *((name, _INT) for name in ("sets", "block", "wide", "binary", "rows", "unused")),
+        *((name, _INT) for name in ("sets", "block", "wide", "binary", "rows", "group")),
         *((name, _LONG) for name in ("outputs", "guard", "before")),
         *((name, _POINTER) for name in ("offsets", "values", "runs", "first_entry")),
         *((name, _POINTER) for name in ("shifts", "masks")),

@@ -16,13 +16,15 @@ from cards_deck.inference.engines.sparse_layout import Domain, Layout, layout_fo
 from cards_deck.inference.engines.sparse_memory import assign
 from cards_deck.inference.engines.sparse_steps import ACTIVATIONS, Doubles, Step, fused_steps
 from cards_deck.inference.engines.sparse_values import Placed, copy, image_value, same, vector_value
-from cards_deck.inference.engines.sparse_weights import conv_lists, signs
+from cards_deck.inference.engines.sparse_weights import conv_lists, in_turns, signs
 from cards_deck.spectrum import Floats
 
 REGISTERS = 8  # vectors summed at a time
 WHOLE_LINES = (1, 2, 4, 8)  # vectors in a line, for the kernels of rows.h
+FEW, IN_TURNS = 2, 4  # up to so many vectors at a time, so many output channels are summed side by side
 MOST_FLOATS = 1 << 27  # of activations per image: far above any real network, and a bound for a hostile file
-SMALL = 96 << 10  # bytes of activations below which weights are what fills the cache
+NEAR = 64 << 10  # bytes of input above which fewer lines are summed at a time
+HEAVY = 24  # bytes of weights for each float of the input, from which images go through a convolution together
 
 
 @dataclass
@@ -45,6 +47,7 @@ class _Draft:
     input: Placed | None
     output: Placed | None
     other: Placed | None = None
+    weights: int = 0  # bytes of a convolution's, with their offsets
     finish: Callable[[], None] | None = None
 
 
@@ -94,9 +97,9 @@ class Planner:
         return list(found.values())
 
     def _per_image(self) -> int:
-        """How many operations come first in which activations are larger than the cache likes."""
-        large = (i for i, draft in enumerate(self.drafts) if draft.input and 4 * draft.input.floats > SMALL)
-        return max(large, default=-1) + 1
+        """How many operations come first, up to the last convolution whose weights do not outweigh what it reads."""
+        light = (i for i, d in enumerate(self.drafts) if d.input and 0 < d.weights < d.input.floats * HEAVY)
+        return max(light, default=-1) + 1
 
     def _draft(self, kind: str, source: Placed | None, result: Placed | None, other: Placed | None = None) -> c.Op:
         index = len(self.drafts)
@@ -233,6 +236,7 @@ class Planner:
         result = image_value((len(weight), *domain.result), domain.layout)
         other = None if step.other is None else self._as(step.other, result)
         op = self._draft("conv2d", source, result, other)
+        draft = self.drafts[-1]
         self._affine(op, step, len(weight), scale_after)
         op.lanes = self._lanes(result)
         op.outputs, op.binary = len(weight), binary is not None
@@ -240,25 +244,38 @@ class Planner:
         def encode() -> None:
             lists = conv_lists(weight, groups, domain, int(source.value.plane), binary is not None)
             op.wide = lists.offsets.dtype == np.uint32
-            self._describe(op, domain)
+            self._describe(op, domain, int(source.value.planes))
+            if op.group > 1:
+                lists = in_turns(lists, op.group)
+            draft.weights = lists.offsets.nbytes + (0 if lists.values is None else lists.values.nbytes)
             op.offsets, op.values = self._pointer(lists.offsets), self._pointer(lists.values)
             op.runs, op.first_entry = self._pointer(lists.runs), self._pointer(lists.first_entry)
 
-        self.drafts[-1].finish = encode
+        draft.finish = encode
         self.values[step.output] = result
 
-    def _describe(self, op: c.Op, domain: Domain) -> None:
+    def _describe(self, op: c.Op, domain: Domain, planes: int) -> None:
         vectors = domain.layout.line // domain.layout.vector
         shifts = domain.shifts
         op.sets, op.before = len(shifts), domain.first_line * domain.layout.line
-        op.block = max(1, REGISTERS // vectors)
+        op.block = _lines_together(domain, planes)
         op.rows = not op.wide and vectors in WHOLE_LINES and {-1, 0, 1}.issuperset(shifts)
+        few = min(op.block, domain.layout.lines(domain.result[0])) * vectors <= FEW
+        op.group = IN_TURNS if op.rows and few and not op.binary else 1
         op.shifts = self._pointer(np.array(shifts, np.int32))
         if domain.layout.packed or not op.rows:
             op.masks = self._pointer(domain.masks())
         op.guard = rounded_up(max(abs(shift) for shift in shifts), domain.layout.vector)
         sums = 0 if op.rows else op.sets * op.block * domain.layout.line
         self.scratch = max(self.scratch, rounded_up(sums + 2 * op.guard, max(self.kernels)))
+
+
+def _lines_together(domain: Domain, planes: int) -> int:
+    """Lines that are summed at a time: their sums fit the registers and what they read, nearly, the nearest cache."""
+    layout = domain.layout
+    lines = max(1, REGISTERS // (layout.line // layout.vector))
+    read = 4 * planes * layout.line * (lines + sum(domain.guards))
+    return max(1, lines // 2) if read > NEAR else lines
 
 
 def _whole(step: Step, name: str) -> int:

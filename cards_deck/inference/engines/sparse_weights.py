@@ -57,6 +57,36 @@ def conv_lists(weight: Floats, groups: int, domain: Domain, plane: int, binary: 
     first_entry = np.searchsorted(out, np.arange(len(weight) + 1)).astype(np.int64)
     narrow = not len(offset) or int(offset.max()) < 1 << 16
     listed = offset.astype(np.uint16) if narrow else offset.astype(np.uint32)
-    # Kernels load a vector of values at a time, the last one too.
-    stored = None if binary else np.append(values, np.zeros(max(WIDTHS), np.float32)).astype(np.float32)
-    return Lists(np.append(listed, np.zeros(4, listed.dtype)), stored, runs, first_entry)
+    return _padded(listed, None if binary else values, runs, first_entry)
+
+
+def _padded(
+    offsets: NDArray[np.uint16] | NDArray[np.uint32], values: Floats | None, runs: NDArray[np.void], first_entry: Wholes
+) -> Lists:
+    """Kernels load four offsets and a vector of values at a time, the last ones too."""
+    stored = None if values is None else np.append(values, np.zeros(max(WIDTHS))).astype(np.float32)
+    return Lists(np.append(offsets, np.zeros(4, offsets.dtype)), stored, runs, first_entry)
+
+
+def in_turns(lists: Lists, together: int) -> Lists:
+    """The weights of `together` output channels listed in turns: one of each, then the next of each.
+
+    The runs of such a group become equally long: shorter ones are filled up with zeros, at offset 0.
+    """
+    assert lists.values is not None
+    channels = len(lists.first_entry) - 1
+    sets, groups, kept = len(lists.runs) // channels, -(-channels // together), int(lists.first_entry[-1])
+    counts = np.zeros((groups * together, sets), np.int64)
+    counts[:channels] = lists.runs["count"].reshape(channels, sets)
+    lengths = counts.reshape(groups, together, sets).max(axis=1)
+    starts = np.append(0, np.cumsum(lengths.reshape(-1) * together))
+    run = np.repeat(np.arange(counts.size), counts.reshape(-1))  # of each weight: output channel and set
+    place = np.arange(kept) - (np.cumsum(counts) - counts.reshape(-1))[run]
+    channel, column = np.divmod(run, sets)
+    target = starts[channel // together * sets + column] + place * together + channel % together
+    offsets, values = np.zeros(starts[-1], lists.offsets.dtype), np.zeros(starts[-1], np.float32)
+    offsets[target], values[target] = lists.offsets[:kept], lists.values[:kept]
+    runs = np.zeros(channels * sets, RUN)
+    runs["count"] = runs["plus"] = np.repeat(lengths, together, axis=0)[:channels].reshape(-1)
+    first_entry = np.append(starts[:-1:sets].repeat(together)[:channels], starts[-1]).astype(np.int64)
+    return _padded(offsets, values, runs, first_entry)

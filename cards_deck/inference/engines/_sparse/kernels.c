@@ -8,6 +8,38 @@
 
 #include <string.h>
 
+INLINE float *plane_of(const Value *value, const Frame *frame, int64_t plane)
+{
+    return frame->arenas[value->arena] + value->offset + plane * value->plane;
+}
+
+INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+
+/* Writes the guard lines beside `lines` finished lines of a plane. */
+static void guard(const Op *op, float *plane, int64_t first, int64_t lines)
+{
+    const Value *out = &op->out;
+    float *at = plane + out->origin;
+    int64_t end = out->origin + out->lines * out->line;
+    if (!out->packed) {
+        if (first == 0)
+            for (float *to = plane; to < at; to += WIDTH) store(to, (vec){0});
+        if (first + lines == out->lines)
+            for (float *to = plane + end; to < plane + out->plane; to += WIDTH) store(to, (vec){0});
+        return;
+    }
+    for (float *to = plane; to < plane + out->plane; to += out->line) {
+        int64_t shift = (to - at) / out->line * out->pitch;
+        if (to == at) continue;
+        for (int64_t x = 0; x < out->line; x += WIDTH) {
+            const ivec from = lane_numbers() + (int32_t)(x + shift);
+            const ivec inside = (from >= 0) & (from < (int32_t)out->line);
+            if (out->line == WIDTH) store(to, (vec)((ivec)lanes_of(load(at), from) & inside));
+            else store(to + x, (vec)((ivec)load_anywhere(at + x + shift) & inside));
+        }
+    }
+}
+
 #define OFFSET uint16_t
 #define NAME(name) name##_16
 #include "accumulate.h"
@@ -17,13 +49,6 @@
 #define OFFSET uint32_t
 #define NAME(name) name##_32
 #include "accumulate.h"
-
-INLINE float *plane_of(const Value *value, const Frame *frame, int64_t plane)
-{
-    return frame->arenas[value->arena] + value->offset + plane * value->plane;
-}
-
-INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
 /* -- convolution ------------------------------------------------------------------------------------------------- */
 
@@ -64,43 +89,38 @@ static void add_sets(const Op *op, const float *sums, const float *other, float 
     }
 }
 
-/* Writes the guard lines beside `lines` finished lines of a plane. */
-static void guard(const Op *op, float *plane, int64_t first, int64_t lines)
+/* Output channels from `first` to `end` of one block. */
+static void convolve(const Op *op, const Frame *frame, int64_t block, int64_t first, int64_t end)
 {
-    const Value *out = &op->out;
-    const float *at = plane + out->origin;
-    int64_t end = out->origin + out->lines * out->line;
-    if (!out->packed) {
-        if (first == 0) memset(plane, 0, out->origin * sizeof(float));
-        if (first + lines == out->lines) memset(plane + end, 0, (out->plane - end) * sizeof(float));
-        return;
-    }
-    for (float *to = plane; to < plane + out->plane; to += out->line) {
-        int64_t shift = (to - at) / out->line * out->pitch;
-        if (to == at) continue;
-        for (int64_t x = 0; x < out->line; x += WIDTH) {
-            const ivec from = lane_numbers() + (int32_t)(x + shift);
-            const ivec inside = (from >= 0) & (from < (int32_t)out->line);
-            store(to + x, (vec)((ivec)load_anywhere(at + x + shift) & inside));
+    const int64_t line = block * op->block, lines = least(op->block, op->out.lines - line), at = line * op->out.line;
+    const float *in = plane_of(&op->in, frame, 0) + op->in.origin + op->before + at;
+    const float *other = op->has_other ? plane_of(&op->other, frame, 0) + op->other.origin + at : 0;
+    float *planes = plane_of(&op->out, frame, 0), *out = planes + op->out.origin + at;
+    if (op->rows) {
+        some_rows_16(op, first, end, in, other, out, lines);
+    } else {
+        for (int64_t o = first; o < end; o++) {
+            sum_sets(op, frame, o, in, lines * op->out.line / WIDTH);
+            add_sets(op, frame->scratch + op->guard, other ? other + o * op->other.plane : 0, out + o * op->out.plane,
+                     lines, o);
         }
+    }
+    if (!op->rows || !op->out.packed) /* else as soon as a plane is done */
+        for (int64_t o = first; o < end; o++) guard(op, planes + o * op->out.plane, line, lines);
+}
+
+/* Tasks are blocks, and groups of output channels in a block. */
+static void convolve_some(const Op *op, const Frame *frame, int64_t first, int64_t end)
+{
+    const int64_t groups = (op->outputs + op->group - 1) / op->group;
+    while (first < end) {
+        int64_t block = first / groups, group = first % groups, some = least(groups - group, end - first);
+        convolve(op, frame, block, group * op->group, least((group + some) * op->group, op->outputs));
+        first += some;
     }
 }
 
-static void convolve(const Op *op, const Frame *frame, int64_t task)
-{
-    int64_t o = task % op->outputs, first = task / op->outputs * op->block;
-    int64_t lines = least(op->block, op->out.lines - first), at = first * op->out.line;
-    const float *in = plane_of(&op->in, frame, 0) + op->in.origin + op->before + at;
-    const float *other = op->has_other ? plane_of(&op->other, frame, o) + op->other.origin + at : 0;
-    float *plane = plane_of(&op->out, frame, o), *out = plane + op->out.origin + at;
-    if (op->rows) {
-        some_rows_16(op, o, in, other, out, lines);
-    } else {
-        sum_sets(op, frame, o, in, lines * op->out.line / WIDTH);
-        add_sets(op, frame->scratch + op->guard, other, out, lines, o);
-    }
-    guard(op, plane, first, lines);
-}
+#include "arrange.h"
 
 /* -- everything else, a plane at a time ---------------------------------------------------------------------------- */
 
@@ -115,36 +135,6 @@ static void read_image(const Op *op, const Frame *frame, int64_t channel)
         for (int64_t x = 0; x < out->width; x++) to[x] = (float)from[x * 3] * scale + shift;
     }
     guard(op, plane, 0, out->lines);
-}
-
-INLINE void copy_every(float *restrict to, const float *restrict from, int64_t count, const int64_t STRIDE)
-{
-    switch (count) { /* the usual widths as constants: short loops over vectors */
-    case 4: for (int x = 0; x < 4; x++) to[x] = from[STRIDE * x]; break;
-    case 8: for (int x = 0; x < 8; x++) to[x] = from[STRIDE * x]; break;
-    case 16: for (int x = 0; x < 16; x++) to[x] = from[STRIDE * x]; break;
-    default: for (int64_t x = 0; x < count; x++) to[x] = from[STRIDE * x];
-    }
-}
-
-/* Copies a plane into another layout; with a stride, into stride^2 planes: that of (i, j) holds input pixel
- * (stride * y + i, stride * x + j) at (y, x). */
-static void arrange(const Op *op, const Frame *frame, int64_t plane)
-{
-    const Value *in = &op->in, *out = &op->out;
-    int64_t stride = op->stride, left = plane % stride, top = plane / stride % stride;
-    const float *from = plane_of(in, frame, plane / stride / stride) + in->origin + left;
-    float *to = plane_of(out, frame, plane) + out->origin, *end = to + out->lines * out->line;
-    int64_t columns = left < in->width ? least(out->width, (in->width - left + stride - 1) / stride) : 0;
-    for (int64_t y = 0; y < out->height && y * stride + top < in->height; y++, to += out->pitch) {
-        const float *row = from + (y * stride + top) * in->pitch;
-        if (stride == 1) copy_every(to, row, columns, 1);
-        else if (stride == 2) copy_every(to, row, columns, 2);
-        else for (int64_t x = 0; x < columns; x++) to[x] = row[stride * x];
-        for (int64_t x = columns; x < out->pitch; x++) to[x] = 0;
-    }
-    if (to < end) memset(to, 0, (end - to) * sizeof(float));
-    guard(op, plane_of(out, frame, plane), 0, out->lines);
 }
 
 /* Scale, shift, activation and sum of two values of one geometry. */
@@ -243,18 +233,18 @@ static void write_logits(const Op *op, const Frame *frame, int64_t task)
 static int64_t tasks(const Op *op)
 {
     switch (op->kind) {
-    case OP_CONV: return op->outputs * blocks(op);
+    case OP_CONV: return (op->outputs + op->group - 1) / op->group * blocks(op);
     case OP_GLOBAL_AVG: case OP_FLATTEN: case OP_LINEAR: case OP_OUTPUT: return 1;
+    case OP_ARRANGE: return in_pairs(op) ? pair_tasks(op) : op->out.planes;
     default: return op->out.planes;
     }
 }
 
-static void run(const Op *op, const Frame *frame, int64_t task)
+static void run_plane(const Op *op, const Frame *frame, int64_t task)
 {
     switch (op->kind) {
     case OP_INPUT: read_image(op, frame, task); break;
-    case OP_CONV: convolve(op, frame, task); break;
-    case OP_ARRANGE: arrange(op, frame, task); break;
+    case OP_ARRANGE: in_pairs(op) ? arrange_pairs(op, frame, task) : arrange(op, frame, task); break;
     case OP_POINTWISE: pointwise(op, frame, task); break;
     case OP_MAX_POOL: case OP_AVG_POOL: pool(op, frame, task); break;
     case OP_GLOBAL_AVG: global_average(op, frame, task); break;
@@ -262,6 +252,13 @@ static void run(const Op *op, const Frame *frame, int64_t task)
     case OP_LINEAR: linear(op, frame, task); break;
     case OP_OUTPUT: write_logits(op, frame, task); break;
     }
+}
+
+static void run(const Op *op, const Frame *frame, int64_t first, int64_t end)
+{
+    if (op->kind == OP_CONV) convolve_some(op, frame, first, end);
+    else
+        for (int64_t task = first; task < end; task++) run_plane(op, frame, task);
 }
 
 const Kernels TABLE = {tasks, run};

@@ -45,7 +45,8 @@ typedef struct {
     int32_t sets;
     int32_t block;        /* lines that are worked on at a time */
     int32_t wide, binary; /* offsets have 32 bits; weights are signs */
-    int32_t rows, unused; /* rows.h fits, and the offsets have 16 bits */
+    int32_t rows;         /* rows.h fits, and the offsets have 16 bits */
+    int32_t group;        /* output channels whose weights are listed in turns, in runs of one length: rows.h, 1 or 4 */
     int64_t outputs;
     int64_t guard;  /* floats that shifts read before and after the sums */
     int64_t before; /* floats from a line to where offsets count from */
@@ -73,7 +74,7 @@ typedef struct {
 
 typedef struct Kernels {
     int64_t (*tasks)(const Op *op);
-    void (*run)(const Op *op, const Frame *frame, int64_t task);
+    void (*run)(const Op *op, const Frame *frame, int64_t first, int64_t end);
 } Kernels;
 
 typedef struct {

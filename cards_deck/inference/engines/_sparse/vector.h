@@ -82,6 +82,39 @@ INLINE vec moved_right(vec before, vec here) { return __builtin_shuffle(before, 
 INLINE vec moved_left(vec here, vec after) { return __builtin_shuffle(here, after, (ivec){TO_LEFT}); }
 #endif
 
+/* The lanes of even and of odd number of two vectors. */
+#if WIDTH == 16
+#define EVENS 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30
+#define ODDS 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31
+#elif WIDTH == 8
+#define EVENS 0, 2, 4, 6, 8, 10, 12, 14
+#define ODDS 1, 3, 5, 7, 9, 11, 13, 15
+#else
+#define EVENS 0, 2, 4, 6
+#define ODDS 1, 3, 5, 7
+#endif
+#ifdef __clang__
+INLINE vec evens(vec a, vec b) { return __builtin_shufflevector(a, b, EVENS); }
+INLINE vec odds(vec a, vec b) { return __builtin_shufflevector(a, b, ODDS); }
+#else
+INLINE vec evens(vec a, vec b) { return __builtin_shuffle(a, b, (ivec){EVENS}); }
+INLINE vec odds(vec a, vec b) { return __builtin_shuffle(a, b, (ivec){ODDS}); }
+#endif
+
+/* The lanes that `from` names, of one vector; from memory where the processor has no instruction for it. */
+INLINE vec lanes_of(vec x, ivec from)
+{
+#if WIDTH == 16
+    return (vec)_mm512_permutexvar_ps((__m512i)from, (__m512)x);
+#elif WIDTH == 8
+    return (vec)_mm256_permutevar8x32_ps((__m256)x, (__m256i)from);
+#else
+    vec found;
+    for (int i = 0; i < WIDTH; i++) found[i] = x[from[i] & (WIDTH - 1)];
+    return found;
+#endif
+}
+
 INLINE vec relu(vec x) { return (vec)((ivec)x & (ivec)(x > (vec){0})); }
 
 /* e^x to 2 units in the last place: x = n ln 2 + r, a polynomial in r, n into the exponent. */
