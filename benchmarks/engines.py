@@ -52,15 +52,15 @@ NOTES = {
 def main() -> None:
     """Measure, print and save."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="ResNet-18 at 5 and 10 %%, batch 1 and 32, not compiled")
-    parser.add_argument("--seconds", type=float, help="of rounds per network and batch size (default 15, quick 6)")
+    parser.add_argument("--quick", action="store_true", help="ratios of ResNet-18 at 5 and 10 %%, batch 1 and 32, only")
+    parser.add_argument("--seconds", type=float, help="of rounds per network and batch size (default 15, quick 30)")
     parser.add_argument("--compile", type=float, default=240.0, help="seconds for torch.compile in all (default 240)")
     parser.add_argument("--out", type=Path, help="default benchmarks/results/engines.json, quick: benchmarks/cache")
     options = parser.parse_args()
     quick = RESULTS.parent / "cache" / "engines-quick.json"
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        run = Run(Path(folder), options.seconds or (6.0 if options.quick else 15.0), options.compile)
+        run = Run(Path(folder), options.seconds or (30.0 if options.quick else 15.0), options.compile)
         found = run.all(quick=options.quick)
     save(options.out or (quick if options.quick else RESULTS / "engines.json"), found, time.perf_counter() - start)
 
@@ -74,13 +74,15 @@ class Run:
         self._threads = (1, 2) if len(os.sched_getaffinity(0)) > 1 else (1,)
 
     def all(self, *, quick: bool) -> Json:
-        """Everything."""
+        """Everything; quick: neither PyTorch compiled, nor AVX2 only, nor files and loading."""
         networks = ("rn18",) if quick else ("rn18", "rn20", "rn18w128")
         densities, batches = ((0.1, 0.05), (1, 32)) if quick else (DENSITIES, BATCHES)
         engines = tuple(name for name in DENSE if not (quick and name == "torch_compiled"))
         for place, name in enumerate(networks):
             limit = self._compile_left() / (len(networks) - place)
             self._measure(Settings(name, "", densities, batches, self._threads, engines, "", self.seconds, limit), {})
+        if quick:
+            return self.found
         avx2 = (*OPENVINO, "torch_eager")
         self._measure(Settings("rn18", "", densities, batches, self._threads, avx2, "_avx2", self.seconds), AVX2)
         for name in networks:
