@@ -137,9 +137,23 @@ def test_the_wheel_holds_the_library_alone(tmp_path: Path) -> None:
     assert "cards-deck = cards_deck.__main__:main" in scripts
 
 
-def test_the_recipes_of_contributing_run() -> None:
-    """Each Python block of CONTRIBUTING.md is a module that can be imported as it stands."""
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), flags=re.DOTALL)
+def test_readme_names_every_method_and_gate() -> None:
+    from cards_deck.inference.gates import GATES
+    from cards_deck.training.tickets import METHODS
+
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert not [name for name in (*METHODS.names(), *GATES.names()) if f"`{name}`" not in text]
+
+
+def python_blocks(page: str) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), flags=re.DOTALL)
+
+
+def test_the_recipes_of_contributing_and_readme_run() -> None:
+    """Each Python block of CONTRIBUTING.md is a module that can be imported as it stands, and so is README's method."""
+    blocks = [block for block in python_blocks("README.md") if "@METHODS.register" in block]
+    assert len(blocks) == 1
+    blocks += python_blocks("CONTRIBUTING.md")
     assert len(blocks) == 5
     code = "\n".join(f"exec(compile({block!r}, 'block {index}', 'exec'), {{}})" for index, block in enumerate(blocks))
     checks = """
@@ -154,7 +168,7 @@ images = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
 assert (AUGMENTATIONS.build("posterize", bits=2)(images, torch.Generator()) % 64 == 0).all()
 white = numpy.full((1, 32, 32, 3), 255, numpy.uint8)
 assert (corrupt(white, "invert", 5) == 102).all()
-assert METHODS.build("magnitude", density=0.2).density == 0.2
+assert METHODS.build("mine", density=0.2).density == 0.2
 weight, mask = torch.tensor([[8.0, -4.0, 0.9, 3.0]]), torch.tensor([[True, True, True, False]])
 codes, scale = QUANTIZERS.build("power_of_two").grid(weight, mask)
 assert codes.tolist() == [[8, -4, 1, 0]] and scale.tolist() == [1]
