@@ -8,6 +8,7 @@ from tiny_training import make_network, make_task, one_thread  # noqa: F401  (th
 
 from cards_deck.errors import InputError
 from cards_deck.training.networks import prunable_weights
+from cards_deck.training.quantizers import QUANTIZERS
 from cards_deck.training.tickets.allocation import random_masks
 from cards_deck.training.tickets.masked import KeepMasked
 from cards_deck.training.tickets.ticket import Masks, Ticket, apply_masks, density, exact_count, full_masks
@@ -47,6 +48,30 @@ def test_a_ticket_refuses_what_contradicts_its_masks() -> None:
         Ticket({**masks, name: masks[name].float()}, whole)
     with pytest.raises(InputError, match="must be bool of the weight's shape"):
         Ticket({**masks, name: masks[name].flatten()}, whole)
+
+
+def test_a_quantized_ticket_holds_codes_times_scales() -> None:
+    """Kept magnitudes 1, 3, 0 and 4: alpha 2. A kept -0 is positive; outside the mask is zero without a sign."""
+    state = {"a": torch.tensor([1.0, -3.0, -0.0, 0.0, 4.0]), "b": torch.tensor([0.5])}
+    masks = {"a": torch.tensor([True, True, True, False, True]), "b": torch.tensor([True])}
+    ticket = Ticket(masks, state).on_grid(QUANTIZERS.build("binary"), ("a",))
+    assert ticket.state["a"].tolist() == [2.0, -2.0, 2.0, 0.0, 2.0]
+    assert ticket.state["b"].tolist() == [0.5]
+    assert ticket.scales["a"].tolist() == [2.0]
+    assert set(ticket.scales) == {"a"}
+    assert state["a"][0] == 1, "the float ticket stays"
+    assert not torch.signbit(ticket.state["a"][3])
+
+
+def test_a_ticket_refuses_scales_without_a_quantizer_and_impossible_origins() -> None:
+    state, masks = {"a": torch.tensor([1.0, 0.0])}, {"a": torch.tensor([True, False])}
+    with pytest.raises(InputError, match="has scales if its quantizer"):
+        Ticket(masks, state, scales={"a": torch.ones(1)})
+    with pytest.raises(InputError, match="has scales if its quantizer"):
+        Ticket(masks, state, QUANTIZERS.build("binary"))
+    with pytest.raises(InputError, match="`weights` counts the network it was cut from, at least 2, got 1"):
+        Ticket(masks, state, weights=1)
+    assert Ticket(masks, state, weights=10).density == 0.1
 
 
 def test_kept_is_what_the_mask_says_and_not_what_is_zero() -> None:
