@@ -8,10 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cards_deck.gate_config import GateConfig
-from cards_deck.inference.gates._base import GATES, BaseGate, Fixed, Gate, Known, Routing
+from cards_deck.inference.gates._base import GATES, BaseGate, Gate, Known, Routing
 from cards_deck.inference.gates._choose import Candidate, Chosen, choose_gate, fit_gate
 from cards_deck.inference.gates._decide import Decision, Run, decide
 from cards_deck.inference.gates._observed import Observed, Score, score
+from cards_deck.inference.gates._wrapped import Fixed
 from cards_deck.inference.gates.spectral import SpectralGate
 from cards_deck.inference.gates.uniform import UniformGate
 from cards_deck.registry import discover

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Protocol, Self
@@ -102,13 +101,14 @@ class Gate(Protocol):
 class BaseGate:
     """The parts that gates share. A gate has `choose`, also `preference` if it learns one, and `reconsider` if answers
     can change its mind. `read` looks at the arrays only, `choose` at the parameters as well. `PARAMETERS` are the
-    kind's scalars with their defaults, `ARRAYS` the names of what it learns.
+    kind's scalars, from 0 to `LARGEST`, with their defaults, `ARRAYS` the names of what it learns.
     """
 
     config: GateConfig
     known: Known
 
     PARAMETERS: ClassVar[Mapping[str, float]] = {}
+    LARGEST: ClassVar[float] = 1.0
     ARRAYS: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
@@ -122,6 +122,9 @@ class BaseGate:
         if unknown := sorted(set(given.parameters) - set(self.PARAMETERS)):
             has = ", ".join(self.PARAMETERS) or "none"
             raise InputError(f"a {kind} gate has no parameter {', '.join(unknown)}: it has {has}")
+        for name, value in given.parameters.items():
+            if not 0 <= value <= self.LARGEST:
+                raise InputError(f"the gate's {name} must be a number from 0 to {self.LARGEST:g}, not {value:g}")
         if set(given.arrays) != set(self.ARRAYS):
             needs = ", ".join(self.ARRAYS) or "none"
             raise InputError(f"a {kind} gate needs the arrays {needs}, got {', '.join(given.arrays) or 'none'}")
@@ -191,51 +194,6 @@ class BaseGate:
 
 
 GATES: Registry[BaseGate] = Registry("gate")
-
-
-@dataclass(frozen=True, eq=False)
-class Wrapped:
-    """Another gate, some of whose answers are given from outside."""
-
-    gate: Gate
-
-    @property
-    def config(self) -> GateConfig:
-        """The gate's."""
-        return self.gate.config
-
-    @property
-    def limit(self) -> int:
-        """The gate's."""
-        return self.gate.limit
-
-    def route(self, spectra: Floats) -> Routing:
-        """The gate's."""
-        return self.gate.route(spectra)
-
-    def reconsider(self, routing: Routing, logits: Floats, ran: Bools) -> Routing:
-        """The gate's."""
-        return self.gate.reconsider(routing, logits, ran)
-
-
-@dataclass(frozen=True, eq=False)
-class Fixed(Wrapped):
-    """Weights [n, k] in the place of the gate's, with everything else that it says."""
-
-    weights: Floats
-
-    @property
-    def limit(self) -> int:
-        """All cards: whoever gives weights knows what they cost."""
-        return int(self.weights.shape[1])
-
-    def route(self, spectra: Floats) -> Routing:
-        """The given weights."""
-        return dataclasses.replace(self.gate.route(spectra), weights=self.weights)
-
-    def reconsider(self, routing: Routing, logits: Floats, ran: Bools) -> Routing:
-        """Nothing to reconsider."""
-        return routing
 
 
 def equal_row(chosen: list[int], cards: int) -> Floats:

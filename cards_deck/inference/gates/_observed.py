@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cards_deck.errors import InputError
-from cards_deck.inference.gates._base import BaseGate, Gate, Reading, Routing, Wrapped
+from cards_deck.inference.gates._base import BaseGate, Gate, Reading, Routing
 from cards_deck.inference.gates._decide import Decision, decide
+from cards_deck.inference.gates._wrapped import Wrapped
 from cards_deck.inference.pooling import combine
 from cards_deck.spectrum import Floats
 

@@ -11,11 +11,12 @@ import numpy as np
 
 from cards_deck.errors import InputError
 from cards_deck.gate_config import GateConfig
-from cards_deck.inference.gates._base import GATES, Bools, Known, Routing, shares
+from cards_deck.inference.gates._base import GATES, Bools, Known, Routing
 from cards_deck.inference.gates._fit import best_value
 from cards_deck.inference.gates._likelihood import fit_linear
 from cards_deck.inference.gates._observed import Observed
 from cards_deck.inference.gates._preference import PreferenceGate, spent
+from cards_deck.inference.gates._profile import normalised
 from cards_deck.spectrum import Floats
 
 POWERS = (0.0, 1.0, 2.0, 4.0, 8.0)
@@ -30,6 +31,7 @@ class ReliabilityGate(PreferenceGate):
     weighted by class, as in the confusion matrices of Xu, Krzyzak and Suen, IEEE SMC 1992)."""
 
     PARAMETERS: ClassVar[Mapping[str, float]] = {"power": 1.0}
+    LARGEST: ClassVar[float] = 100.0
     ARRAYS: ClassVar[tuple[str, ...]] = ("weights", "bias", "reliability")
 
     def prepare(self) -> None:
@@ -49,9 +51,9 @@ class ReliabilityGate(PreferenceGate):
         if reliability.shape[1] != logits.shape[2]:
             raise InputError(f"the gate knows {reliability.shape[1]} classes, the cards answer {logits.shape[2]}")
         named = logits.argmax(axis=2)  # [k, n]
-        trust = np.take_along_axis(reliability, named, axis=1).T ** np.float32(self.parameter("power"))
-        weights = np.where(ran, np.maximum(routing.weights, np.float32(1e-6)) * trust, np.float32(0))
-        return dataclasses.replace(routing, weights=shares(weights))
+        trust = np.float32(self.parameter("power")) * np.log(np.take_along_axis(reliability, named, axis=1).T)
+        scores = np.log(np.maximum(routing.weights, np.float32(1e-6))) + trust
+        return dataclasses.replace(routing, weights=normalised(np.where(ran, scores, np.float32(-np.inf))))
 
     @classmethod
     def fit(cls, observed: Observed, config: GateConfig, known: Known, *, most_cards: float = 2.0) -> Self:

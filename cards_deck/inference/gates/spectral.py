@@ -9,7 +9,6 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from cards_deck.errors import InputError
 from cards_deck.gate_config import GateConfig
 from cards_deck.inference.gates._base import GATES, BaseGate, Known, Reading, Routing, equal_row
 from cards_deck.inference.gates._fit import best_value
@@ -32,6 +31,7 @@ class SpectralGate(BaseGate):
     """
 
     PARAMETERS: ClassVar[Mapping[str, float]] = {"margin": 0.1}
+    LARGEST: ClassVar[float] = 1e6
 
     _alone: Floats = field(init=False, repr=False)  # [a, k] weights where one augmentation answers
     _mixed: Floats = field(init=False, repr=False)  # [a, a, k] weights where a second one joins
@@ -39,8 +39,6 @@ class SpectralGate(BaseGate):
 
     def prepare(self) -> None:
         """Rows of weights for each nearest augmentation, alone and with each second one: routing is then a look-up."""
-        if self.parameter("margin") < 0:
-            raise InputError(f"the gate's margin must be at least 0, not {self.parameter('margin'):g}")
         of, most = self.known.cards_of(), self.config.max_cards
         alone = np.stack([equal_row(cards[:most], self.cards) for cards in of])
         mixed = np.repeat(alone[:, None], len(of), axis=1)

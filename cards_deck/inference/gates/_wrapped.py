@@ -1,0 +1,55 @@
+"""Gates around another gate, some of whose answers are given from outside."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+from cards_deck.gate_config import GateConfig
+from cards_deck.inference.gates._base import Bools, Gate, Routing
+from cards_deck.spectrum import Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Wrapped:
+    """Another gate, some of whose answers are given from outside."""
+
+    gate: Gate
+
+    @property
+    def config(self) -> GateConfig:
+        """The gate's."""
+        return self.gate.config
+
+    @property
+    def limit(self) -> int:
+        """The gate's."""
+        return self.gate.limit
+
+    def route(self, spectra: Floats) -> Routing:
+        """The gate's."""
+        return self.gate.route(spectra)
+
+    def reconsider(self, routing: Routing, logits: Floats, ran: Bools) -> Routing:
+        """The gate's."""
+        return self.gate.reconsider(routing, logits, ran)
+
+
+@dataclass(frozen=True, eq=False)
+class Fixed(Wrapped):
+    """Weights [n, k] in the place of the gate's, with everything else that it says."""
+
+    weights: Floats
+
+    @property
+    def limit(self) -> int:
+        """All cards: whoever gives weights knows what they cost."""
+        return int(self.weights.shape[1])
+
+    def route(self, spectra: Floats) -> Routing:
+        """The given weights."""
+        return dataclasses.replace(self.gate.route(spectra), weights=self.weights)
+
+    def reconsider(self, routing: Routing, logits: Floats, ran: Bools) -> Routing:
+        """Nothing to reconsider."""
+        return routing
