@@ -36,7 +36,9 @@ class Endpoints:
         self._limits = Limits(settings.max_side, settings.max_pixels, settings.min_side, settings.max_aspect)
         self._explainer = Explainer(self._deck)
         own = self._deck.gate.seconds
-        self._card_seconds = settings.card_seconds if own is None else min(own, settings.card_seconds)
+        limit = settings.card_seconds if own is None else min(own, settings.card_seconds)
+        # Past the deadline nobody waits for an answer, and without a limit each card runs once for all its rows.
+        self._card_seconds = limit if limit < settings.deadline else None
         self._decoder: ThreadPoolExecutor | None = None
         self._batcher = MicroBatcher(
             self._predict,
@@ -130,15 +132,19 @@ class Endpoints:
         A window is one piece, or its parts would be routed apart. All pieces share the time for cards.
         """
         step = len(images) if window else self._settings.max_batch
-        end = time.monotonic() + self._card_seconds
+        started = time.monotonic()
         pieces = [
-            self._predictor.predict(images[at : at + step], window=window, seconds=max(end - time.monotonic(), 0))
+            self._predictor.predict(images[at : at + step], window=window, seconds=self._left(started))
             for at in range(0, len(images), step)
         ]
         for piece in pieces:
             if not np.isfinite(piece.probabilities).all():
                 raise ArithmeticError("a card gave probabilities that are not finite numbers")
         return pieces[0] if len(pieces) == 1 else joined(pieces)
+
+    def _left(self, started: float) -> float | None:
+        """Seconds left for cards."""
+        return None if self._card_seconds is None else max(started + self._card_seconds - time.monotonic(), 0)
 
     def _observe_batch(self, images: int, seconds: float) -> None:
         self._metrics.batches.observe(images)
