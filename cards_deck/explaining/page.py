@@ -112,10 +112,10 @@ def _answer(case: Explained) -> str:
         (case.deck.classes[i], _percent(shares[i]), float(shares[i]), "var(--quiet)" if at else "var(--accent)")
         for at, i in enumerate(top)
     ]
-    verdict = "No class" if why.abstained else escape(why.label)
+    verdict = "No class" if why.abstained else f"{escape(why.label)} <small>{_percent(why.confidence)}</small>"
     return (
         f'<section class="answer"><div class="images">{images}</div><div>'
-        f'<p class="verdict">{verdict} <small>{_percent(why.confidence)}</small></p>'
+        f'<p class="verdict">{verdict}</p>'
         f'<p class="sentence">{escape(sentence(why))}</p>'
         + "".join(f'<span class="badge">{escape(text)}</span>' for text in badges)
         + f"<h3>Classes, weighted over the cards that ran</h3>{bars(rows)}</div></section>\n"

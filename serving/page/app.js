@@ -115,7 +115,7 @@ function show(answer) {
   for (const id of ["result", "spectrum"]) $(id).hidden = false;
   $("routing").hidden = Object.keys(answer.distances).length === 0;
   $("label").textContent = answer.label ?? "No class";
-  $("share").textContent = percent(Math.max(...Object.values(answer.probabilities)));
+  $("share").textContent = answer.abstained ? "" : percent(answer.probabilities[answer.label]);
   $("sentence").textContent = answer.explanation.sentence;
   $("unknown").hidden = !(answer.unknown_spectrum || answer.pooled_early);
   $("unknown").textContent = warning(answer);
@@ -173,7 +173,7 @@ function announce(answer) {
   clearTimeout(state.timer);
   state.timer = setTimeout(() => {
     const unknown = answer.unknown_spectrum ? " Unknown spectrum." : "";
-    $("status").textContent = `${$("label").textContent}, ${$("share").textContent}.${unknown} ${answer.explanation.sentence}`;
+    $("status").textContent = `${$("label").textContent} ${$("share").textContent}.${unknown} ${answer.explanation.sentence}`;
   }, 700);
 }
 
