@@ -98,7 +98,7 @@ def limited(weights: Floats, ran: Bools, most: int) -> Floats:
     if most < 1:
         raise InputError(f"at least one card must be allowed to run, not {most}")
     named = weights > 0
-    well = (np.isfinite(weights) & (weights >= 0)).all(axis=1) & ((named | ran).sum(axis=1) <= most)
+    well = ((weights >= 0) & (weights < 1.1)).all(axis=1) & ((named | ran).sum(axis=1) <= most)
     well &= np.abs(np.where(well[:, None], weights, 0).sum(axis=1) - 1) <= 1e-5
     if well.all():
         return weights
