@@ -18,6 +18,7 @@ from cards_deck.training.schedule import Schedule
         ("cosine", [0.1, 0.0853553, 0.05, 0.0146447, 0.0]),
         ("linear", [0.1, 0.075, 0.05, 0.025, 0.0]),
         ("step", [0.1, 0.1, 0.01, 0.001, 0.001]),
+        ("constant", [0.1, 0.1, 0.1, 0.1, 0.1]),
     ],
 )
 def test_rates_by_hand(decay: Any, rates: list[float]) -> None:
