@@ -27,10 +27,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Settings:
-    """What to measure and how. No number depends on `cache`, `threads`, `timing` and `samples`.
+    """What to measure and how. No number depends on `cache`, `threads`, `timing`, `samples` and `pairs`.
 
     `name` is the data set under `root`; `validation` the number of validation images that fit temperatures and
-    gates; `samples` is where sample images go, None for none; `ood` names folders or arrays of images of no class.
+    gates; `samples` is where sample images go, None for none, and `pairs` where answers to single images go, which
+    decks are compared by; `ood` names folders or arrays of images of no class.
     """
 
     suite: Suite
@@ -45,6 +46,7 @@ class Settings:
     engine: EngineKind = EngineKind.AUTO
     timing: bool = True
     samples: Path | None = None
+    pairs: Path | None = None
     ood: tuple[tuple[str, Path], ...] = ()
 
     def __post_init__(self) -> None:

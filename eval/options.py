@@ -134,6 +134,7 @@ def settings_for(options: argparse.Namespace, suite: Suite, folder: Path) -> Set
         run_settings(options, suite),
         timing=_overrides(options) == {} if options.timing is None else options.timing,
         samples=folder / "samples" / f"{suite.name}.npz" if options.samples else None,
+        pairs=folder / f"{suite.name}.pairs.npz",
         ood=tuple(options.ood),
     )
 

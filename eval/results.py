@@ -167,6 +167,8 @@ def card_facts(card: Card, deck: Deck) -> Json:
         "weights": card.num_weights,
         "weights_kept": card.num_kept,
         "bits": card.record.bits,
+        "epochs": card.record.schedule.get("epochs"),
+        "averaged": card.averaged,
         "macs": cost.macs,
         "macs_executed": cost.macs_executed,
         "flop_density": round(cost.flop_density, 6),

@@ -60,7 +60,8 @@ def test_a_measured_deck_has_its_json_and_one_report(
     shared: Path, eval_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert _run(shared, eval_root, tmp_path) == 0
-    assert sorted(path.name for path in (tmp_path / "fake").iterdir()) == ["cifar10-c.json", "report.html", "report.md"]
+    written = ["cifar10-c.json", "cifar10-c.pairs.npz", "report.html", "report.md"]
+    assert sorted(path.name for path in (tmp_path / "fake").iterdir()) == written
     result = _read(tmp_path / "fake" / "cifar10-c.json")
     assert set(result["timing"]["batch_1_ms"]) == {"gated", "uniform", "best_card"}
     assert "cards per image" in capsys.readouterr().out

@@ -48,7 +48,7 @@ def read_decks(paths: Sequence[Path]) -> Decks:
         raise InputError(f"name at least two reports to compare, got {len(paths)}")
     decks: Decks = {}
     for path in paths:
-        suites = read_suites(path) if path.is_dir() else Suites((read_json(path),))
+        suites = read_suites(path) if path.is_dir() else Suites((read_json(path),), path.parent)
         folder = path if path.is_dir() else path.resolve().parent
         name = folder.resolve().name if folder.name.startswith(suites.deck["deck"]) else str(suites.deck["deck"])
         if name in decks:

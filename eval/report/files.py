@@ -39,9 +39,10 @@ ORDER = (
 
 @dataclass(frozen=True)
 class Suites:
-    """Every suite measured on one deck under one gate, the main corruption suite first."""
+    """Every suite measured on one deck under one gate, the main corruption suite first; `folder` is where they lie."""
 
     all: tuple[Json, ...]
+    folder: Path | None = None
 
     def of(self, kind: str) -> tuple[Json, ...]:
         """The suites of a kind, in the order of the report."""
@@ -94,7 +95,8 @@ def read_suites(folder: Path) -> Suites:
                     f"{found[0][1]!r}: measure the older one again, or move it to another folder"
                 )
     ranks = {name: place for place, name in enumerate(ORDER)}
-    return Suites(tuple(sorted(suites, key=lambda suite: (ranks.get(suite["suite"], len(ranks)), suite["suite"]))))
+    ordered = sorted(suites, key=lambda suite: (ranks.get(suite["suite"], len(ranks)), suite["suite"]))
+    return Suites(tuple(ordered), folder)
 
 
 def write_json(result: Json, path: Path) -> Path:

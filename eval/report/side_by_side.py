@@ -1,7 +1,7 @@
 """The sections of a comparison of decks.
 
-The JSON holds no answers of single images, so that differences between decks are not paired: nothing here is called
-better, only said to have intervals that overlap or not.
+Differences of decks that were measured alike, with their answers to single images beside the JSON, are paired. Others
+are not: nothing there is called better, only said to have intervals that overlap or not.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from eval.numbers import FIELDS, percent, points, short
+from eval.pairs import paired_differences, read_pairs
 from eval.report.blocks import (
     Block,
     Cell,
@@ -25,7 +26,7 @@ from eval.report.blocks import (
     Text,
     Whisker,
 )
-from eval.report.corruptions import STARTS, accuracy, accuracy_columns, minus, scale_of
+from eval.report.corruptions import STARTS, accuracy, accuracy_columns, difference, minus, scale_of
 from eval.report.costs import executed
 from eval.report.files import Json, Suites
 from eval.report.headline import lines
@@ -47,7 +48,7 @@ def suite_of(suites: Suites, name: str) -> Json:
 def sections(decks: Decks, differences: Sequence[str]) -> list[Section]:
     """The sections of the comparison."""
     warning = tuple(Text(f"**Not measured alike:** {text}.", "warning") for text in differences)
-    first = Section("headline", "", (*warning, *_alone(decks), *_headline(decks)), "Headline")
+    first = Section("headline", "", (*warning, *_alone(decks), *_headline(decks, alike=not differences)), "Headline")
     parts = [first, _maps(decks), _cost(decks), _calibration(decks), _how(decks)]
     return [part for part in parts if part is not None]
 
@@ -70,9 +71,10 @@ def _alone(decks: Decks) -> tuple[Text, ...]:
     return (Text(f"Left out, as not all decks were measured on it: {'; '.join(missing)}."),) if missing else ()
 
 
-def _headline(decks: Decks) -> list[Block]:
+def _headline(decks: Decks, *, alike: bool) -> list[Block]:
     blocks: list[Block] = []
     for title, made in _corruption_suites(decks):
+        paired = _paired(decks, made) if alike else None
         gated = {name: result["routes"]["gated"] for name, result in made.items()}
         scale = scale_of([row["mean"] for row in gated.values()])
         rows = [
@@ -88,19 +90,42 @@ def _headline(decks: Decks) -> list[Block]:
         ]
         columns = accuracy_columns(scale, Column("Passes", "per image"))
         base, *others = gated
-        rows += [_minus_row(name, base, gated[name], gated[base]) for name in others]
+        found = paired or {}
+        rows += [_minus_row(name, base, gated[name], gated[base], found.get(name)) for name in others]
         blocks += [Heading(f"{title}, gated"), Table(columns, tuple(rows), "ways")]
     note = Text(
-        "Accuracy in %, 95 % intervals below. Differences between decks are in points; they are not paired, and only "
-        "where the intervals lie apart is a difference plain."
+        "Accuracy in %, 95 % intervals below. Differences between decks are in points. Where they have an interval, "
+        "they are paired, on the same images, and coloured only where it excludes zero; else they are not paired, and "
+        "only where the decks' intervals lie apart is a difference plain."
     )
     return [note, *blocks, *_others(decks)] if blocks else _others(decks)
 
 
-def _minus_row(name: str, base: str, row: Json, other: Json) -> Row:
+def _paired(decks: Decks, made: Mapping[str, Json]) -> dict[str, Json]:
+    """Deck -> its paired differences to the first one, for the decks whose answers to single images are kept."""
+    right = {
+        name: read_pairs(folder, result, "gated")
+        for name, result in made.items()
+        if (folder := decks[name].folder) is not None
+    }
+    base, *others = made
+    first = right.get(base)
+    if first is None:
+        return {}
+    drawn = made[base].get("bootstrap") or {}
+    settings = {"seed": int(drawn.get("seed", 0)), "resamples": int(drawn.get("resamples", 10_000))}
+    return {
+        name: paired_differences(found, first, **settings) for name in others if (found := right.get(name)) is not None
+    }
+
+
+def _minus_row(name: str, base: str, row: Json, other: Json, paired: Json | None) -> Row:
     cells = []
     for field, _ in FIELDS:
         a, b = row.get(field), other.get(field)
+        if paired and field in paired:
+            cells.append(difference(paired[field]))
+            continue
         if not a or not b:
             cells.append(Cell("–"))
             continue
@@ -161,11 +186,20 @@ def _cost(decks: Decks) -> Section | None:
     for name, result in made.items():
         time = ((result.get("timing") or {}).get("batch_1_ms") or {}).get("gated")
         shown = [short(cost) if cost else "–" for cost in (found[name] for found in costs.values())]
-        shown += [f"{result['routes']['gated']['cards_per_image']:.2f}", f"{time:.2f}" if time else "–"]
+        passes = result["routes"]["gated"]["cards_per_image"]
+        shown += [f"{passes:.2f}", f"{time:.2f}" if time else "–", _epochs(result)]
         rows.append(Row(Cell(name, f"{len(result['cards'])} cards"), tuple(map(Cell, shown))))
-    heads = tuple(map(Column, ("Bytes", "Multiply-adds", "Passes", "Time, ms, one image")))
-    note = Text(f"{title}, mean of all cells. Times were measured on the machine of each run.")
+    heads = tuple(map(Column, ("Bytes", "Multiply-adds", "Passes", "Time, ms, one image", "Epochs of training")))
+    note = Text(
+        f"{title}, mean of all cells. Times were measured on the machine of each run. Epochs: of all cards that are no "
+        "averages of others, together, as their records say."
+    )
     return Section("cost", "Cost", (note, Pictures(tuple(pictures), "large"), Table(heads, tuple(rows), "narrow")))
+
+
+def _epochs(result: Json) -> str:
+    counts = [card.get("epochs") for card in result["cards"] if not card.get("averaged")]
+    return f"{sum(counts):g}" if counts and all(counts) else "–"
 
 
 def _calibration(decks: Decks) -> Section | None:

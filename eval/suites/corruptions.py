@@ -15,6 +15,7 @@ from cards_deck.data import Dataset
 from eval.cells import Cells, RegeneratedCells, balanced_subset, ranks_by_pixels
 from eval.context import Context
 from eval.measure import cell_job, clean_job
+from eval.pairs import write_pairs
 from eval.results import Measured, headline_results
 from eval.samples import samples, write_samples
 from eval.stored_cells import StoredCells
@@ -79,6 +80,7 @@ class CorruptionSuite:
             **context.validation_facts(),
             **headline_results(context.deck, measured, routes, self, seed=settings.seed, resamples=settings.resamples),
             **study_results(context.deck, measured, routes, self, settings.name, threads=settings.threads),
+            "pairs": None if settings.pairs is None else write_pairs(measured, self, settings.pairs),
             "timing": context.timing(test),
         }
 
