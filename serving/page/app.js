@@ -145,7 +145,7 @@ function hand(answer = null) {
   const weights = new Map((answer?.cards ?? []).map((card) => [card.name, card.weight]));
   const colours = colourOf();
   return state.deck.cards.map(({ name, augmentation, density }) => (
-    { name, augmentation, density, weight: answer && (weights.get(name) ?? 0), colour: colours.get(augmentation) }));
+    { name, augmentation, density, weight: answer && (weights.get(name) ?? 0), colour: colours.get(augmentation) ?? "var(--ink)" }));
 }
 
 function colourOf() {
