@@ -1,7 +1,8 @@
-"""What the gate costs per 32x32 image, and what share that is of one ResNet-18 card in ONNX Runtime, on one thread.
+"""What each kind of gate costs per 32x32 image, beside one card of a released deck in the sparse engine, on one thread.
 
-Gate and card take turns in the same run at the same batch size. The card's weights are random and dense: the engine
-multiplies by zeros as well, so pruning would not change its time.
+The time is that of a whole answer but for the cards: spectrum, routing, and reconsidering what cards answered at no
+cost. Gates and the card take turns in the same run at the same batch size. What a gate has learned does not change its
+time, so the gates are fitted to noise.
 """
 
 from __future__ import annotations
@@ -9,35 +10,35 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
-import torch
+import numpy as np
 
 from benchmarks.harness import ratio, row, save, time_in_turns
-from cards_deck.card import Card, CardRecord
+from cards_deck.deck import Deck, GateConfig, read_deck
 from cards_deck.inference.engines import EngineKind, load
-from cards_deck.inference.fake_deck import fake_deck, fake_images
-from cards_deck.inference.gates import SpectralGate
-from cards_deck.registry import describe
+from cards_deck.inference.fake_deck import fake_images
+from cards_deck.inference.gates import GATES, Known, Observed, decide, fit_gate
 from cards_deck.spectrum import Images, log_amplitude
-from cards_deck.training.export import export_graph
-from cards_deck.training.networks import Normalize
-from cards_deck.training.networks.resnet import ResNet
 
-SIZE, CLASSES = 32, 10
 BATCHES = (1, 32)
+ROWS = 64  # that a gate is fitted on
+DECK = Path(__file__).resolve().parent.parent / "models" / "cifar10-starter"
 
 
-def resnet18() -> Card:
-    """A dense ResNet-18 card with random weights."""
-    torch.manual_seed(0)
-    network = ResNet().build(CLASSES, Normalize([0.5] * 3, [0.25] * 3)).eval()
-    graph = export_graph(network)
-    wanted = {tensor for node in graph.nodes for tensor in node.params.values()}
-    tensors = {name: value.numpy() for name, value in network.state_dict().items() if name in wanted}
-    record = CardRecord(
-        describe(ResNet()), {"name": "none"}, {"name": "none"}, {"name": "none"}, 1.0, 32, {"name": "none"}, {}, seed=0
+def answering(deck: Deck, kind: str, batch: int, rng: np.random.Generator) -> Callable[[Images], object]:
+    """Everything that a gate of this kind does for a batch; cards answer noise from a table."""
+    cards, classes = len(deck.cards), len(deck.classes)
+    observed = Observed(
+        log_amplitude(fake_images(ROWS, deck.image_size)),
+        rng.normal(size=(cards, ROWS, classes)).astype(np.float32),
+        rng.integers(0, classes, ROWS),
+        np.arange(ROWS) % 2,
+        ("clean", "other"),
     )
-    return Card("resnet18", record, graph, tensors, {})
+    gate = fit_gate(kind, observed, GateConfig(max_cards=2), Known.of(deck))
+    table = rng.normal(size=(cards, batch, classes)).astype(np.float32)
+    return lambda images: decide(gate, log_amplitude(images), lambda card, rows: table[card, rows])
 
 
 def again(call: Callable[[], object], times: int) -> None:
@@ -50,34 +51,31 @@ def main() -> None:
     """Measure, print and save."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=31, help="rounds (default 31)")
-    repeats = parser.parse_args().repeats
-    torch.set_num_threads(1)
-    gate = SpectralGate.from_deck(fake_deck(SIZE, CLASSES))
-    card = load(resnet18(), EngineKind.ONNX, image_size=SIZE, threads=1)
-
-    def route(images: Images) -> object:
-        return gate.route(log_amplitude(images))
-
+    parser.add_argument("--deck", type=Path, default=DECK, help="the deck whose first card and references are used")
+    arguments = parser.parse_args()
+    deck, rng = read_deck(arguments.deck), np.random.default_rng(0)
+    card = load(deck.cards[0], EngineKind.SPARSE, image_size=deck.image_size, threads=1)
     calls: dict[str, Callable[[], object]] = {}
     images_per_call: dict[str, int] = {}
     for batch in BATCHES:
-        images = fake_images(batch, SIZE)
+        images = fake_images(batch, deck.image_size)
+        ways: dict[str, Callable[[Images], object]] = {"one card": card, "spectrum alone": log_amplitude}
+        ways |= {f"{kind} gate": answering(deck, kind, batch, rng) for kind in GATES.names()}
         # One reading of the clock covers some milliseconds of work, here and there alike.
-        gates, cards = max(1, 320 // batch), max(1, 8 // batch)
-        calls[f"gate, batch {batch}"] = partial(again, partial(route, images), gates)
-        calls[f"ResNet-18 in ONNX Runtime, batch {batch}"] = partial(again, partial(card, images), cards)
-        images_per_call[f"gate, batch {batch}"] = gates * batch
-        images_per_call[f"ResNet-18 in ONNX Runtime, batch {batch}"] = cards * batch
-    seconds = time_in_turns(calls, repeats=repeats)
+        times = max(1, 32 // batch)
+        for name, way in ways.items():
+            calls[f"{name}, batch {batch}"] = partial(again, partial(way, images), times)
+            images_per_call[f"{name}, batch {batch}"] = times * batch
+    seconds = time_in_turns(calls, repeats=arguments.repeats)
     cost = {name: [1e6 * s / images_per_call[name] for s in values] for name, values in seconds.items()}
     ratios = {
-        f"gate / ResNet-18, batch {batch}": ratio(
-            cost[f"gate, batch {batch}"], cost[f"ResNet-18 in ONNX Runtime, batch {batch}"]
+        f"{kind} gate / one card, batch {batch}": ratio(
+            cost[f"{kind} gate, batch {batch}"], cost[f"one card, batch {batch}"]
         )
         for batch in BATCHES
+        for kind in GATES.names()
     }
-    rows = [row(name, "us/image", values) for name, values in cost.items()]
-    save("gate", rows, ratios, packages=("torch",))
+    save("gate", [row(name, "us/image", values) for name, values in cost.items()], ratios)
 
 
 if __name__ == "__main__":

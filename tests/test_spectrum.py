@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from cards_deck.errors import InputError
 from cards_deck.inference.fake_deck import fake_images
+from cards_deck.references import References, references_bytes, references_from_bytes
 from cards_deck.spectrum import (
     build_references,
     check_images,
@@ -140,3 +143,42 @@ def test_no_images_have_no_mean() -> None:
         build_references({"a": fake_images(1), "b": fake_images(1, 16)})
     with pytest.raises(InputError, match="at least one augmentation"):
         build_references({})
+
+
+def test_a_calibrated_distance_is_a_share_of_the_augmentations_own_images() -> None:
+    clean = fake_images(200)
+    noisy = np.clip(clean + np.random.default_rng(0).normal(0, 26, clean.shape), 0, 255).astype(np.uint8)
+    references = build_references({"clean": clean, "noise": noisy})
+    found = distances(log_amplitude(np.concatenate([clean, noisy])), references.log_amplitude)
+    shares = references.calibrated(found)
+    assert shares.dtype == np.float32
+    for column, own in ((0, slice(0, 200)), (1, slice(200, 400))):
+        nearer = [(found[own, column] < one).mean() for one in found[:, column]]
+        np.testing.assert_allclose(shares[:, column], nearer, atol=0.011)
+    assert (shares[200:, 0] == 1).all(), "noise is farther from clean than every clean image"
+
+
+def test_references_without_tails_stretch_the_pooled_ones() -> None:
+    """Version 1: distances to an augmentation that are twice as large on average count for half."""
+    old = References(
+        ("a", "b"),
+        np.zeros((2, 8, 5), np.float32),
+        np.array([1, 2], np.float32),
+        np.linspace(0, 2, 21, dtype=np.float32),
+    )
+    assert old.tails is None
+    found = old.calibrated(np.array([[0, 0], [1, 2], [0.5, 1], [9, 3]], np.float32))
+    np.testing.assert_allclose(found, [[0, 0], [0.5, 0.5], [0.25, 0.25], [1, 0.75]], atol=1e-6)
+    again = references_from_bytes(references_bytes(old))
+    assert again.tails is None
+    new = dataclasses.replace(old, tails=np.stack([old.quantiles, 2 * old.quantiles]))
+    assert np.array_equal(references_from_bytes(references_bytes(new)).tails, new.tails)
+    for wrong in (
+        new.tails[:1],
+        new.tails[:, :1],
+        -new.tails,
+        new.tails.astype(float),
+        np.full_like(new.tails, np.nan),
+    ):
+        with pytest.raises(InputError):
+            dataclasses.replace(old, tails=wrong)

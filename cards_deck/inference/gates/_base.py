@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Protocol, Self
 
 import numpy as np
@@ -63,10 +63,6 @@ class Known:
             raise InputError(f"no card was trained under {', '.join(missing)}: the gate could choose none")
         return [[card for card in self.originals if self.augmentations[card] == name] for name in names]
 
-    def unknown(self, found: Floats, config: GateConfig) -> Bools:
-        """bool [n]: distances [n, a] beyond the reference quantile."""
-        return np.asarray(found.min(axis=1) > self.references.distance_at(config.unknown_quantile), np.bool_)
-
 
 @dataclass(frozen=True, eq=False)
 class Reading:
@@ -107,6 +103,8 @@ class BaseGate:
     config: GateConfig
     known: Known
 
+    _far: np.float64 = field(init=False, repr=False)  # beyond this distance a spectrum is unknown
+
     PARAMETERS: ClassVar[Mapping[str, float]] = {}
     LARGEST: ClassVar[float] = 1.0
     ARRAYS: ClassVar[tuple[str, ...]] = ()
@@ -128,6 +126,7 @@ class BaseGate:
         if set(given.arrays) != set(self.ARRAYS):
             needs = ", ".join(self.ARRAYS) or "none"
             raise InputError(f"a {kind} gate needs the arrays {needs}, got {', '.join(given.arrays) or 'none'}")
+        object.__setattr__(self, "_far", np.float64(self.known.references.distance_at(given.unknown_quantile)))
         self.prepare()
 
     def prepare(self) -> None:
@@ -172,6 +171,10 @@ class BaseGate:
         image on average; see `fit_gate`. The same rows give the same gate."""
         raise NotImplementedError
 
+    def unknown(self, found: Floats) -> Bools:
+        """bool [n]: distances [n, a] beyond the reference quantile."""
+        return np.asarray(found.min(axis=1) > self._far, np.bool_)
+
     def preference(self, spectra: Floats) -> Floats:
         """float32 [n, k], rows sum to 1: equal shares of the cards that are not averages."""
         return np.tile(equal_row(list(self.known.originals), self.cards), (len(spectra), 1))
@@ -207,8 +210,12 @@ def largest(scores: Floats, most: int) -> Bools:
     """bool [n, k]: the `most` largest of each row; of equals the first."""
     if most >= scores.shape[1]:
         return np.ones(scores.shape, np.bool_)
+    rows = np.arange(len(scores))
     found = np.zeros(scores.shape, np.bool_)
-    np.put_along_axis(found, np.argsort(-scores, axis=1, kind="stable")[:, :most], True, axis=1)
+    if most == 1:
+        found[rows, scores.argmax(axis=1)] = True
+    else:
+        found[rows[:, None], np.argsort(-scores, axis=1, kind="stable")[:, :most]] = True
     return found
 
 

@@ -14,7 +14,8 @@ from cards_deck.errors import InputError
 from cards_deck.inference.gates._base import Bools, Gate, Routing, largest
 from cards_deck.spectrum import Floats
 
-Run = Callable[[int, NDArray[np.intp]], Floats]
+Rows = NDArray[np.intp]
+Run = Callable[[int, Rows], Floats]
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,38 +40,78 @@ def decide(gate: Gate, spectra: Floats, run: Run, *, deadline: float | None = No
     share one shift, so they are routed by their mean spectrum; distances and `unknown` stay each image's own.
     """
     first = route_window(gate, spectra) if window else gate.route(spectra)
-    cards, count = first.weights.shape[1], len(first.weights)
-    ran, in_time = np.zeros((count, cards), np.bool_), np.ones(count, np.bool_)
+    count, cards = first.weights.shape
+    allowed = limited(first.weights, None, gate.limit)
+    if allowed is not first.weights:
+        first = dataclasses.replace(first, weights=allowed)
+    answers = _Answers(run, cards, count)
     if not count:
-        empty = run(0, np.arange(0))
-        return Decision(first.weights, ran, np.zeros((cards, 0, empty.shape[1]), np.float32), first, in_time)
-    first = dataclasses.replace(first, weights=limited(first.weights, ran, gate.limit))
-    weights, logits = first.weights.copy(), np.zeros((cards, 0, 0), np.float32)
-    rows, routing = np.arange(count), first
-    while True:
-        for card, those in _order(routing.weights, ran[rows], rows, deadline):
-            answers = run(card, those)
-            if not logits.size:
-                logits = np.zeros((cards, count, answers.shape[1]), np.float32)
-            logits[card, those] = answers
-            ran[those, card] = True
-        done = ran[rows]
-        late = np.asarray(((routing.weights > 0) & ~done).any(axis=1))
-        in_time[rows] = ~late
-        weights[rows] = np.where(late[:, None], kept(routing.weights, done), routing.weights)
-        rows, routing = rows[~late], part(routing, ~late)
-        if not len(rows):
-            break
-        revised = gate.reconsider(routing, logits[:, rows], ran[rows])
+        return Decision(first.weights, answers.ran, answers.table(), first, np.ones(0, np.bool_))
+    late = answers.add(first.weights, None, deadline)
+    weights = first.weights.copy()
+    weights[late] = kept(weights[late], answers.ran[late])
+    rows = None if not late.any() else np.flatnonzero(~late)  # None: all of them
+    routing = first if rows is None else part(first, rows)
+    while rows is None or len(rows):
+        ran = answers.ran if rows is None else answers.ran[rows]
+        revised = gate.reconsider(routing, answers.of(rows), ran)
         if revised is routing:
             break
-        revised = dataclasses.replace(revised, weights=limited(revised.weights, ran[rows], gate.limit))
-        weights[rows] = revised.weights
-        more = np.asarray(((revised.weights > 0) & ~ran[rows]).any(axis=1))
-        rows, routing = rows[more], part(revised, more)
-        if not len(rows):
+        revised = dataclasses.replace(revised, weights=limited(revised.weights, ran, gate.limit))
+        weights[slice(None) if rows is None else rows] = revised.weights
+        more = np.flatnonzero(((revised.weights > 0) & ~ran).any(axis=1))
+        if not len(more):
             break
-    return Decision(weights, ran, logits, first, in_time)
+        rows, routing = more if rows is None else rows[more], part(revised, more)
+        short = answers.add(routing.weights, rows, deadline)
+        weights[rows[short]] = kept(routing.weights[short], answers.ran[rows[short]])
+        late[rows[short]] = True
+        rows, routing = (rows, routing) if not short.any() else (rows[~short], part(routing, np.flatnonzero(~short)))
+    return Decision(weights, answers.ran, answers.table(), first, ~late)
+
+
+class _Answers:
+    """What the cards have answered so far: `ran` bool [n, k] and their logits [k, n, c]."""
+
+    def __init__(self, run: Run, cards: int, count: int) -> None:
+        self.ran = np.zeros((count, cards), np.bool_)
+        self._run, self._logits = run, np.empty((0, 0, 0), np.float32)
+
+    def table(self) -> Floats:
+        """Logits float32 [k, n, c], zero where a card did not run."""
+        if not self.ran.size:
+            self._keep(0, np.arange(0), self._run(0, np.arange(0)))
+        return self._logits
+
+    def of(self, rows: Rows | None) -> Floats:
+        """Logits of these rows, None for all."""
+        return self._logits if rows is None else self._logits[:, rows]
+
+    def add(self, weights: Floats, rows: Rows | None, deadline: float | None) -> Bools:
+        """Run the cards that weights [len(rows), k] name and that have not run; bool [len(rows)]: out of time."""
+        new = weights > 0
+        if rows is None:
+            rows = np.arange(len(weights))
+        else:
+            new &= ~self.ran[rows]
+        if deadline is None:
+            for card, those in _columns(new, rows):
+                self._keep(card, those, self._run(card, those))
+            return np.zeros(len(rows), np.bool_)
+        # Time is short: first the heaviest card of each row that has no answer yet, whatever the clock says.
+        heaviest = largest(np.where(new, weights, np.float32(-1)), 1) & new & ~self.ran[rows].any(axis=1, keepdims=True)
+        for wanted, must in ((heaviest, True), (new & ~heaviest, False)):
+            for card, those in _columns(wanted, rows):
+                if must or time.monotonic() < deadline:
+                    self._keep(card, those, self._run(card, those))
+        return np.asarray((new & ~self.ran[rows]).any(axis=1))
+
+    def _keep(self, card: int, rows: Rows, logits: Floats) -> None:
+        if not self._logits.size:
+            count, cards = self.ran.shape
+            self._logits = np.zeros((cards, count, logits.shape[1]), np.float32)
+        self._logits[card, rows] = logits
+        self.ran[rows, card] = True
 
 
 def route_window(gate: Gate, spectra: Floats) -> Routing:
@@ -85,25 +126,34 @@ def route_window(gate: Gate, spectra: Floats) -> Routing:
     return dataclasses.replace(own, **wide)
 
 
-def part(routing: Routing, rows: Bools) -> Routing:
-    """The rows of a routing that are marked."""
-    return routing if rows.all() else Routing(*(getattr(routing, f.name)[rows] for f in dataclasses.fields(Routing)))
+def part(routing: Routing, rows: Rows) -> Routing:
+    """Some rows of a routing."""
+    return Routing(
+        routing.weights[rows],
+        routing.distances[rows],
+        routing.unknown[rows],
+        routing.choice[rows],
+        routing.preference[rows],
+    )
 
 
-def limited(weights: Floats, ran: Bools, most: int) -> Floats:
-    """Weights [n, k] whose rows sum to 1 and name, with those that `ran`, at most `most` cards: the heaviest.
+def limited(weights: Floats, ran: Bools | None, most: int) -> Floats:
+    """Weights [n, k] whose rows sum to 1 and name, with those that `ran` (None: none did), at most `most` cards.
 
-    What is no weight (below 0, NaN, infinite) counts as 0; a row without any weight is shared by the cards that ran.
+    The heaviest stay. What is no weight (below 0, NaN, infinite) counts as 0; a row without any weight is shared by the
+    cards that ran. Rows that are as they have to be are not touched.
     """
     if most < 1:
         raise InputError(f"at least one card must be allowed to run, not {most}")
-    named = weights > 0
-    well = ((weights >= 0) & (weights < 1.1)).all(axis=1) & ((named | ran).sum(axis=1) <= most)
-    well &= np.abs(np.where(well[:, None], weights, 0).sum(axis=1) - 1) <= 1e-5
-    if well.all():
+    used = weights > 0 if ran is None else (weights > 0) | ran
+    sound = (weights >= 0) & (weights < 1.1)
+    within = sound.all() and used.sum(axis=1).max(initial=0) <= most
+    if within and np.abs(weights.sum(axis=1) - 1).max(initial=0) <= 1e-5:
         return weights
+    well = sound.all(axis=1) & (used.sum(axis=1) <= most)
+    well &= np.abs(np.where(well[:, None], weights, 0).sum(axis=1) - 1) <= 1e-5
     repaired = weights.copy()
-    repaired[~well] = _repaired(weights[~well], ran[~well], most)
+    repaired[~well] = _repaired(weights[~well], used[~well] & False if ran is None else ran[~well], most)
     return repaired
 
 
@@ -126,24 +176,6 @@ def kept(weights: Floats, ran: Bools) -> Floats:
     return np.asarray(share, np.float32)
 
 
-def _order(
-    weights: Floats, ran: Bools, rows: NDArray[np.intp], deadline: float | None
-) -> Iterator[tuple[int, NDArray[np.intp]]]:
-    """(card, rows) to run. Where time is short, first the heaviest card of each row that has no answer yet."""
-    new = (weights > 0) & ~ran
-    if deadline is not None:
-        bare = np.asarray(~ran.any(axis=1))
-        heaviest = np.zeros_like(new)
-        heaviest[np.arange(len(new)), np.where(new, weights, -1).argmax(axis=1)] = True
-        heaviest &= bare[:, None] & new
-        yield from _columns(heaviest, rows)
-        new = new & ~heaviest
-    for card, those in _columns(new, rows):
-        if deadline is not None and time.monotonic() >= deadline:
-            return
-        yield card, those
-
-
-def _columns(wanted: Bools, rows: NDArray[np.intp]) -> Iterator[tuple[int, NDArray[np.intp]]]:
-    for card in np.flatnonzero(wanted.any(axis=0)):
-        yield int(card), rows[wanted[:, card]]
+def _columns(wanted: Bools, rows: Rows) -> Iterator[tuple[int, Rows]]:
+    for card in np.flatnonzero(wanted.any(axis=0)).tolist():
+        yield card, rows[wanted[:, card]]

@@ -35,7 +35,7 @@ class PreferenceGate(BaseGate):
         """See `BaseGate`: equal shares of the `limit` preferred cards for an image whose spectrum is unknown."""
         found, preference = reading.distances, reading.preference
         weights = self.first(preference)
-        unknown = self.known.unknown(found, self.config)
+        unknown = self.unknown(found)
         if unknown.any():
             weights[unknown] = shares(largest(preference[unknown], self.limit).astype(np.float32))
         return Routing(weights, found, unknown, found.argmin(axis=1).astype(np.int64), preference)

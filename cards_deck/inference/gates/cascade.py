@@ -61,17 +61,18 @@ class CascadeGate(BaseGate):
     def choose(self, reading: Reading) -> Routing:
         """See `BaseGate`."""
         found = reading.distances
-        unknown = self.known.unknown(found, self.config)
+        unknown = self.unknown(found)
         weights = self._rows[np.where(unknown, self.limit, 1)]
         return Routing(weights, found, unknown, np.full(len(found), -1, np.int64), reading.preference)
 
     def reconsider(self, routing: Routing, logits: Floats, ran: Bools) -> Routing:
         """See `Gate`."""
         steps = ran.sum(axis=1)
-        waiting = unsure(
-            pooled(logits, routing.weights, self.config.arrays["temperatures"]), self.parameter("threshold")
-        )
-        waiting &= steps < self.limit
+        waiting = steps < self.limit
+        if not waiting.any():
+            return routing
+        answer = pooled(logits, routing.weights, self.config.arrays["temperatures"])
+        waiting &= unsure(answer, self.parameter("threshold"))
         if not waiting.any():
             return routing
         weights = np.where(waiting[:, None], self._rows[np.minimum(steps + 1, self.limit)], routing.weights)

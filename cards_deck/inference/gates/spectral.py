@@ -70,7 +70,7 @@ class SpectralGate(BaseGate):
         first, second = order[:, 0], order[:, min(1, found.shape[1] - 1)]
         rows = np.arange(len(found))
         nearest, next_one = found[rows, first], found[rows, second]
-        unknown = self.known.unknown(found, self.config)
+        unknown = self.unknown(found)
         close = next_one - nearest < self.parameter("margin") * nearest
         weights = np.where(close[:, None], self._mixed[first, second], self._alone[first])
         if unknown.any():

@@ -41,10 +41,11 @@ class SpectrumCascadeGate(PreferenceGate):
     def reconsider(self, routing: Routing, logits: Floats, ran: Bools) -> Routing:
         """See `Gate`."""
         steps = ran.sum(axis=1)
-        waiting = unsure(
-            pooled(logits, routing.weights, self.config.arrays["temperatures"]), self.parameter("threshold")
-        )
-        waiting &= steps < min(self.limit, self.cards)
+        waiting = steps < min(self.limit, self.cards)
+        if not waiting.any():
+            return routing
+        answer = pooled(logits, routing.weights, self.config.arrays["temperatures"])
+        waiting &= unsure(answer, self.parameter("threshold"))
         if not waiting.any():
             return routing
         joined = ran | largest(np.where(ran, -1, routing.preference), 1)

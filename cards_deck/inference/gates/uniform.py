@@ -32,4 +32,4 @@ class UniformGate(BaseGate):
         """See `BaseGate`."""
         found, even = reading.distances, reading.preference
         choice = np.full(len(found), -1, np.int64)
-        return Routing(even, found, self.known.unknown(found, self.config), choice, even)
+        return Routing(even, found, self.unknown(found), choice, even)
