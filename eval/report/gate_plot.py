@@ -46,7 +46,9 @@ def passes_picture(name: str, points: Sequence[Point], lines: Mapping[str, tuple
             colour = COLOURS[p.colour]
             axes.plot([p.cost], [100 * p.accuracy], p.marker, color=colour, markersize=8 if p.ours else 6)
         _name_outside(axes, points, lines, low, high)
-        place_labels(axes, [(p.cost, 100 * p.accuracy, p.label, p.colour, p.ours) for p in inside])
+        (left, right), levels = axes.get_xlim(), [100 * level for level, _, _ in lines.values()]
+        drawn = [(left, level, right, level) for level in levels if low <= level <= high]
+        place_labels(axes, [(p.cost, 100 * p.accuracy, p.label, p.colour, p.ours) for p in inside], drawn)
 
     alt = "Accuracy in percent against passes per image: " + "; ".join(
         [f"{p.label} {percent(p.accuracy)} at {short(p.cost)}" for p in points]
