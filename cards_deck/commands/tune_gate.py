@@ -2,6 +2,8 @@
 
 Give ordinary images: what they look like is what the gate will take for known. Spectra and thresholds are made under
 the deck's augmentations, which takes torch; without it only the unknown threshold and the gate's scalars are fitted.
+What is raised is agreement with the plain average of all cards, which is not accuracy: a gate that was better than that
+average may lose a little.
 
 cards-deck tune-gate models/cifar10-starter --images photos/inbox --out models/inbox
 """
