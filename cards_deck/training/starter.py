@@ -74,7 +74,7 @@ def add_soups(deck: Deck, train: Dataset, validation: Dataset) -> Deck:
     for name, cards in SOUPS.items():
         deck = blend_cards(deck, cards, bench, kind="uniform", statistics="averaged", name=name)
     augmentations = augmentations_of(deck.cards[place] for place in deck.originals)
-    _, observed = measure(deck.cards, Domains(validation, augmentations))
+    _, observed = measure(deck.cards, Domains(validation, augmentations, corrupted=len(validation)))
     return with_gate(deck, observed)
 
 
