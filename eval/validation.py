@@ -17,8 +17,8 @@ from eval.metrics import is_correct
 from eval.progress import Progress
 
 RECORDED = {
+    "score": "validation score, half clean, half the mean over augmented and corrupted images",
     "corrupted": "accuracy on corrupted validation images",
-    "score": "mean accuracy on clean and augmented validation images",
     "accuracy": "accuracy on clean validation images",
 }
 
@@ -41,7 +41,8 @@ class Choice:
 def recorded_choice(deck: Deck) -> Choice | None:
     """The card with the best validation result recorded in the deck, or None where a card has none.
 
-    A record is `measured[card id]["validation"]`; the first of these fields that all cards have decides.
+    A record is `measured[card id]["validation"]`; the first field of `RECORDED` that all cards have decides: `score`, by
+    which the deck's cards are in order too (`cards_deck.training.trials.Trial.score`).
     """
     records = [_record(deck.measured, card.id) for card in deck.cards]
     for field, what in RECORDED.items():

@@ -133,7 +133,14 @@ def test_a_recorded_score_goes_before_clean_accuracy(eval_deck: Deck) -> None:
     choice = recorded_choice(dataclasses.replace(eval_deck, measured=measured))
     assert choice is not None
     assert (choice.place, choice.scores) == (1, (0.5, 0.6, 0.5, 0.5))
+    assert choice.chosen_on.startswith("validation score, half clean")
     assert recorded_choice(dataclasses.replace(eval_deck, measured={eval_deck.cards[0].id: 3})) is None
+    measured[eval_deck.cards[2].id]["validation"]["corrupted"] = 0.9
+    for place in (0, 1, 3):
+        measured[eval_deck.cards[place].id]["validation"]["corrupted"] = 0.1
+    again = recorded_choice(dataclasses.replace(eval_deck, measured=measured))
+    assert again is not None
+    assert again.place == 1
 
 
 def test_the_best_card_is_measured_on_validation_images_else(eval_deck: Deck, settings: Settings) -> None:
