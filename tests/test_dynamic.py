@@ -112,6 +112,18 @@ def test_masks_written_or_replaced_are_followed() -> None:
     assert all(mask.all() for mask in kept().values())
 
 
+def test_a_hook_moves_masks_of_its_own() -> None:
+    network = make_network()
+    given = random_masks(network, 0.5, "uniform", torch.Generator().manual_seed(0))
+    before = {name: mask.clone() for name, mask in given.items()}
+    hook = DropAndGrow(network, given, torch.optim.SGD(network.parameters(), lr=0.1), GradientGrowth(), Moves(1, 0.3))
+    for parameter in network.parameters():
+        parameter.grad = torch.rand_like(parameter)
+    assert hook.on_gradients(1, 10)
+    assert equal_states(given, before)
+    assert not equal_states(given, hook.masks)
+
+
 def test_the_growths_state_travels_with_the_hooks() -> None:
     class Counts(GradientGrowth):
         moves = 0

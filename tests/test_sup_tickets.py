@@ -67,7 +67,9 @@ class Cycles:
         self.stages: list[str] = []
         self.rates: list[Any] = []
         self.moves: list[tuple[str, int]] = []
+        self.fractions: list[float] = []
         self.shares: list[float] = []
+        self.unlike: list[bool] = []
         self.before: list[Tensor] = []
         self.started: list[Tensor] = []
         train, at, join = Task.train, Moves.at, superpose
@@ -84,10 +86,12 @@ class Cycles:
             share = at(moves, step, steps)
             if share is not None:
                 self.moves.append((self.stages[-1], step))
+                self.fractions.append(share)
             return share
 
         def see_join(*arguments: Any) -> Any:
             self.shares.append(arguments[4])
+            self.unlike.append(not equal_states(arguments[1], arguments[3]))
             return join(*arguments)
 
         monkeypatch.setattr(Task, "train", see_train)
@@ -100,10 +104,12 @@ def test_cheap_tickets_come_one_a_cycle(growth: str, monkeypatch: pytest.MonkeyP
     """Four steps an epoch: one epoch before the cycles, three cycles of an epoch."""
     seen = Cycles(monkeypatch)
     network = make_network()
-    method = SupTickets(density=0.2, interval=2, growth=growth, share=0.75)  # type: ignore[arg-type]
+    method = SupTickets(density=0.2, interval=2, drop_fraction=0.4, growth=growth, share=0.75)  # type: ignore[arg-type]
     (ticket,) = method.find(network, make_task(schedule=replace(TEN, epochs=4)), torch.Generator().manual_seed(0))
     assert seen.stages == ["before", "cycle-1", "cycle-2", "cycle-3"]
     assert seen.moves == [("before", 2), ("cycle-1", 0), ("cycle-2", 0), ("cycle-3", 0)]
+    assert seen.fractions == [0.4, 0.5, 0.5, 0.5], "the first is constant, not on its way down"
+    assert seen.unlike == [True] * 3, "each cycle's masks are others than those superposed so far"
     assert seen.shares == [1 / 2, 1 / 3, 1 / 4], "so that the four networks count the same"
     assert seen.rates[0] is None
     assert [seen.rates[1](p) for p in (0, 0.5)] == pytest.approx([0.001, 0.005])

@@ -15,13 +15,14 @@ from cards_deck.training.tickets.ticket import Masks
 class KeepMasked:
     """Mask gradients before and weights after every optimizer step.
 
-    The stored mask decides, never a weight's value: a kept weight that passes through zero goes on training.
+    The stored mask decides, never a weight's value: a kept weight that passes through zero goes on training. The masks
+    are copied: what a hook writes to its own leaves those it was given as they are.
     """
 
     def __init__(self, network: nn.Module, masks: Masks) -> None:
         self.weights = prunable_weights(network)
         self.network = network
-        self.masks = {name: mask.to(self.weights[name].device) for name, mask in masks.items()}
+        self.masks = {name: mask.to(self.weights[name].device, copy=True) for name, mask in masks.items()}
         self._factors: list[Tensor] = []
         self._made_of: list[tuple[Tensor, int]] = []
         self._mask_weights()

@@ -49,7 +49,7 @@ class SupTickets:
         growth: where weights grow: `gradient` as in RigL, or `random` as in SET [paper: both, and others].
         distribution: `erk`, `uniform` or `flops` over the layers, before the first superposition [paper].
         interval: steps between mask updates before the cycles [published code].
-        drop_fraction: share of a layer's weights replaced at the first update [published code].
+        drop_fraction: share of a layer's weights replaced at every update [published code].
         tickets: number of cycles [published code].
         share: share of the epochs that the cycles have together [published code: 24 of 250].
         escape: share of a layer's weights replaced at the start of a cycle [published code].
@@ -97,7 +97,7 @@ class SupTickets:
         masks = random_masks(network, self.density, self.distribution, generator, task.images.shape[-1])
         kept = sum(int(mask.sum()) for mask in masks.values())
         stages = Stages(network, masks, task)
-        moves = Moves(self.interval, self.drop_fraction)
+        moves = Moves(self.interval, self.drop_fraction, falls=False)
         trained = stages.train("before", first, self._growth(generator), moves)
         superposed, masks = masked_state(trained, stages.masks), stages.masks
         moves = Moves(self.interval, 0.0, end=0.0, first=self.escape)
