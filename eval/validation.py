@@ -41,8 +41,8 @@ class Choice:
 def recorded_choice(deck: Deck) -> Choice | None:
     """The card with the best validation result recorded in the deck, or None where a card has none.
 
-    A record is `measured[card id]["validation"]`; the first field of `RECORDED` that all cards have decides: `score`, by
-    which the deck's cards are in order too (`cards_deck.training.trials.Trial.score`).
+    A record is `measured[card id]["validation"]`; the first field of `RECORDED` that all cards have decides: `score`,
+    by which the deck's cards are in order too (`cards_deck.training.trials.Trial.score`).
     """
     records = [_record(deck.measured, card.id) for card in deck.cards]
     for field, what in RECORDED.items():
