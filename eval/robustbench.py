@@ -37,8 +37,8 @@ from cards_deck.data import Dataset
 from cards_deck.deck import Deck, read_deck
 from cards_deck.errors import DataError, InputError, MissingExtraError
 from cards_deck.inference.engines.torch import TorchNetwork
-from cards_deck.inference.gates import gate_for
-from cards_deck.spectrum import log_amplitude
+from cards_deck.inference.gates import decide, gate_for
+from cards_deck.spectrum import Floats, log_amplitude
 
 BLOCK = 10_000  # images of a severity, as RobustBench slices the files
 LAYOUTS = {10: ("cifar10", "CIFAR-10-C", "cifar-10-batches-py"), 100: ("cifar100", "CIFAR-100-C", "cifar-100-python")}
@@ -52,9 +52,10 @@ STATED = ("link", "name", "authors", "venue", "architecture")
 class DeckModule(nn.Module):
     """A deck as the model that RobustBench expects: float [n, 3, h, h] in [0, 1] to log-probabilities [n, classes].
 
-    The deck's own gate routes each image by its pixels rounded to uint8, and a card runs only on the images that the
-    gate sends to it; normalisation is inside. Deterministic; an answer does not depend on the rest of the batch (to
-    1e-5). Gradients flow through the cards, not through the gate's choice. Raises InputError for other images.
+    The deck's own gate decides for each image by its pixels rounded to uint8, in the loop that serves it (`decide`):
+    a card runs only on the images that the gate asks it about, first or on reconsidering; normalisation is inside.
+    A gate's limit of seconds is left out, so it is deterministic; an answer does not depend on the rest of the batch
+    (to 1e-5). Gradients flow through the cards, not through the gate's choice. Raises InputError for other images.
     """
 
     def __init__(self, deck: Deck) -> None:
@@ -71,15 +72,27 @@ class DeckModule(nn.Module):
         if not bool(((images >= 0) & (images <= 1)).all()):
             raise InputError("pixels must lie in [0, 1]: the deck normalises them itself")
         pixels = (images.detach() * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
-        weights = torch.from_numpy(self.gate.route(log_amplitude(pixels)).weights).to(images)
+        answers: dict[int, Tensor] = {}
+
+        def run(card: int, rows: NDArray[np.intp]) -> Floats:
+            places = torch.from_numpy(rows).to(images.device)
+            answered = self._logits(card, images[places])
+            before = answers.get(card, images.new_zeros(len(images), len(self.deck.classes)))
+            answers[card] = before.index_copy(0, places, answered)
+            return np.asarray(answered.detach().float().cpu().numpy(), np.float32)
+
+        weights = torch.from_numpy(decide(self.gate, log_amplitude(pixels), run).weights).to(images)
         answer = images.new_zeros(len(images), len(self.deck.classes))
-        for card, network in enumerate(self.networks):
-            network.tensors = {name: self.get_buffer(_buffer(card, name)) for name in network.tensors}
-            rows = weights[:, card].nonzero()[:, 0]
-            if len(rows):
-                probabilities = torch.softmax(network.logits(images[rows]), dim=1)
-                answer = answer.index_add(0, rows, weights[rows, card, None] * probabilities)
+        for card, logits in answers.items():
+            answer = answer + weights[:, card, None] * torch.softmax(logits, dim=1)
         return answer.clamp(min=torch.finfo(answer.dtype).tiny).log()
+
+    def _logits(self, card: int, images: Tensor) -> Tensor:
+        if not len(images):
+            return images.new_zeros(0, len(self.deck.classes))
+        network = self.networks[card]
+        network.tensors = {name: self.get_buffer(_buffer(card, name)) for name in network.tensors}
+        return network.logits(images)
 
 
 def _buffer(card: int, name: str) -> str:
@@ -219,7 +232,7 @@ def _alexnet(corruptions: Sequence[str]) -> str:
 def _model_info(deck: Deck, measured: dict[str, Any], n: int, *, regenerated: bool) -> dict[str, Any]:
     """The published keys, in their order; accuracies are percent, as texts."""
     networks = sorted({str(card.record.network["name"]) for card in deck.cards})
-    passes = len(deck.cards) if deck.gate.kind == "uniform" else min(deck.gate.max_cards, len(deck.cards))
+    passes = min(gate_for(deck).limit, len(deck.cards))
     density = float(np.mean([card.record.density for card in deck.cards]))
     note = f"{len(deck.cards)} sparse cards ({density:.0%} of the weights kept), {deck.gate.kind} gate"
     note += f", at most {passes} of them per image"

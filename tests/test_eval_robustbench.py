@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import importlib.util
 import json
@@ -13,6 +14,8 @@ import numpy as np
 import pytest
 import torch
 from data_layouts import batch_of, make_archive, md5, write_batches, write_pickle
+from families import family_deck
+from fitted_gates import KINDS, fitted_deck
 from numpy.typing import NDArray
 
 from cards_deck.corruptions import CORRUPTIONS
@@ -252,6 +255,24 @@ def test_the_module_answers_as_the_served_path_does(deck: Deck) -> None:
     torch.testing.assert_close(module(planes.flip(0)).flip(0), answer, atol=1e-5, rtol=0)
     torch.testing.assert_close(module.double()(planes.double()), answer.double(), atol=1e-4, rtol=0)
     assert module(planes[:0]).shape == (0, 10)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_module_answers_as_every_kind_of_gate_does(kind: str) -> None:
+    made = fitted_deck(kind)
+    images = np.concatenate([fake_images(12, seed=4), _corrupted(fake_images(12, seed=5), 1, 1)])
+    expected = Predictor(made, engine=EngineKind.TORCH).predict(images)
+    answer = DeckModule(made)(torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255)
+    np.testing.assert_allclose(answer.exp().numpy(), expected.probabilities, atol=1e-5)
+
+
+def test_passes_are_the_most_that_the_gate_may_run() -> None:
+    deck = family_deck()
+    measured = {"clean_acc": "1", "corruptions_acc": "1", "dataset": "cifar10", "eps": None}
+    for kind, passes in (("uniform", len(deck.originals)), ("spectral", 2)):
+        one = dataclasses.replace(deck, gate=GateConfig(kind), folder=None)
+        assert robustbench._model_info(one, measured, N, regenerated=False)["number_forward_passes"] == passes
+    assert len(deck.originals) < len(deck.cards)
 
 
 def test_the_module_has_gradients_and_refuses_other_pixels(deck: Deck) -> None:
