@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -97,7 +97,8 @@ class Level(StepHook):
 class SpyTask(Task):
     """A task that notes every training it is asked for."""
 
-    levels: list[Level]
+    levels: ClassVar[list[Level]] = []
+    seeds: ClassVar[list[int]] = []
 
     def train(
         self,
@@ -112,6 +113,7 @@ class SpyTask(Task):
             self.levels.append(Level(stage, network, optimizer))
             return [*made, self.levels[-1]]
 
+        self.seeds.append(self.seed)
         trained = super().train(network, hooks=both, stage=stage, schedule=schedule)
         self.levels[-1].after = {name: value.clone() for name, value in trained.state_dict().items()}
         return trained
@@ -122,7 +124,7 @@ def followed(ema: float) -> tuple[Ticket, list[Level], nn.Module, Schedule]:
     schedule = Schedule(epochs=2, batch_size=16, warmup=0.25, ema=ema)
     task = make_task(schedule=schedule)
     spy = SpyTask(**vars(task))
-    object.__setattr__(spy, "levels", [])
+    SpyTask.levels, SpyTask.seeds = [], []
     network = make_network()
     (ticket,) = LearningRateRewinding(density=0.3, rate=0.5).find(network, spy, torch.Generator())
     return ticket, spy.levels, network, schedule
@@ -147,6 +149,12 @@ def test_each_level_goes_on_from_the_weights_and_the_batch_norm_of_the_last(ema:
     assert all(torch.equal(ticket.state[name], levels[-1].after[name]) for name in ticket.state)
 
 
+def test_each_level_sees_the_data_in_an_order_of_its_own() -> None:
+    followed(0.0)
+    assert SpyTask.seeds[0] == make_task().seed, "the first has the task's"
+    assert len(set(SpyTask.seeds)) == 3
+
+
 def test_each_level_prunes_the_smallest_of_the_trained_weights() -> None:
     _, levels, network, _ = followed(0.0)
     names = list(prunable_weights(network))
@@ -158,5 +166,5 @@ def test_each_level_prunes_the_smallest_of_the_trained_weights() -> None:
 
 @pytest.mark.parametrize("fields", [{"density": 0.0}, {"density": 1.2}, {"rate": 0.0}, {"rate": 1.0}])
 def test_impossible_settings_are_refused(fields: dict[str, Any]) -> None:
-    with pytest.raises(InputError, match="lr_rewinding: `(density|rate)`"):
+    with pytest.raises(InputError, match=r"lr_rewinding: `(density|rate)`"):
         METHODS.build("lr_rewinding", **fields)
