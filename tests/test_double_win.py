@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from tiny_training import (
+    CLASSES,
+    NETWORK,
+    SHORT,
     equal_states,
     make_network,
     make_task,
     one_thread,  # noqa: F401  (the fixture acts by being here)
+    patterns,
     randomise,
 )
 from torch import Tensor, nn
@@ -21,9 +26,14 @@ from torch.nn import functional as F
 from cards_deck.errors import InputError
 from cards_deck.training import loop
 from cards_deck.training.augmentations.augmix import AugMix
+from cards_deck.training.augmentations.crop_flip import CropFlip
 from cards_deck.training.networks import prunable_weights
+from cards_deck.training.recipe import Recipe
+from cards_deck.training.run import train_card
+from cards_deck.training.tickets import METHODS
 from cards_deck.training.tickets.double_win import DoubleWin, adversarial_loss, attack, load_pretrained
 from cards_deck.training.tickets.pruning import prune_smallest
+from cards_deck.training.tickets.random import Random
 from cards_deck.training.tickets.ticket import Ticket, full_masks
 
 RADIUS = 8 / 255
@@ -160,6 +170,41 @@ def test_a_card_of_other_classes_gives_all_but_its_head() -> None:
     state = network.state_dict()
     assert all(torch.equal(state[name], value) for name, value in given.state.items() if not name.startswith("8."))
     assert torch.equal(state["8.weight"], head)
+
+
+def test_a_card_of_other_classes_is_carried_over_from_its_file(tmp_path: Path) -> None:
+    """Trained on two of the classes, given for all four."""
+    recipe = Recipe(NETWORK, METHODS.build("random", density=0.9), CropFlip(), SHORT, seed=1)
+    all_four, held = patterns(64), patterns(16, seed=1)
+    two, two_held = (
+        replace(data, images=data.images[data.labels < 2], labels=data.labels[data.labels < 2], classes=CLASSES[:2])
+        for data in (all_four, held)
+    )
+    (parent,) = train_card(recipe, two, two_held, tmp_path / "two", device="cpu", quiet=True)
+    assert parent.shapes["8.weight"][0] == 2
+    own = replace(recipe, method=DoubleWin(density=0.5, rate=0.5))
+    (card,) = train_card(own, all_four, held, tmp_path / "four", given=parent, device="cpu", quiet=True)
+    assert card.shapes["8.weight"][0] == 4
+    assert card.record.parents == (parent.id,)
+    assert not (tmp_path / "four" / "pre-training.pt").exists()
+
+
+def test_what_a_given_card_leaves_no_use_for_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "training_loss", lambda *a, **k: pytest.fail("it trained"))
+    with pytest.raises(InputError, match="`pretraining` is not done where a card is given, got 'adversarial'"):
+        noted_run(monkeypatch, DoubleWin(0.5, pretraining="adversarial"), given_ticket(4))
+    network = make_network()
+    masks = Random(0.3).masks(network, make_task(), torch.Generator())
+    with pytest.raises(InputError, match=r"`density` 0\.5 keeps 630 convolution weights, the given card has \d+"):
+        noted_run(monkeypatch, DoubleWin(0.5), Ticket.of(network, masks))
+
+
+def test_each_round_sees_the_data_in_an_order_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    seeds: list[int] = []
+    monkeypatch.setattr("cards_deck.training.task.fit", lambda *given, **others: seeds.append(given[4]))
+    DoubleWin(density=0.5, rate=0.4).find(make_network(), make_task(), torch.Generator())
+    assert seeds[0] == make_task().seed
+    assert len(set(seeds)) == 3
 
 
 def test_a_card_of_another_network_is_refused_before_any_training(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from cards_deck.training.export import export_graph
 from cards_deck.training.networks import resized
 from cards_deck.training.recipe import Recipe
 from cards_deck.training.tickets import Ticket
+from cards_deck.training.tickets.heads import head_name, new_head
 
 FULL_PRECISION = {"name": "none"}
 
@@ -78,6 +79,15 @@ def _density(weights: Sequence[str], ticket: Ticket) -> float:
 
 def _array(tensor: torch.Tensor) -> NDArray[np.float32]:
     return np.ascontiguousarray(tensor.detach().cpu().float().numpy())
+
+
+def with_classes_of(card: Card, network: nn.Module) -> nn.Module:
+    """Return `network` with as many classes as `card` has: itself, or a copy with another head."""
+    head = head_name(network)
+    shape, own = card.shapes.get(f"{head}.weight"), network.state_dict()[f"{head}.weight"]
+    if shape is None or shape[0] == own.shape[0]:
+        return network
+    return new_head(network, shape[0], torch.Generator())
 
 
 def ticket_of(card: Card, network: nn.Module) -> Ticket:

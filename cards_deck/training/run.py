@@ -13,7 +13,7 @@ from cards_deck.checks import NAME_RULE, is_name
 from cards_deck.data import Dataset, load, split_train_validation
 from cards_deck.deck import Deck, write_deck
 from cards_deck.errors import InputError
-from cards_deck.training.cards import make_card, ticket_of
+from cards_deck.training.cards import make_card, ticket_of, with_classes_of
 from cards_deck.training.decks import make_deck
 from cards_deck.training.quantizers import Quantizer
 from cards_deck.training.recipe import Recipe, Workbench
@@ -83,7 +83,8 @@ def train_card(
     bench = Workbench(train, validation, choose_device(device), folder, quiet)
     network = bench.build(recipe).cpu()
     parents = () if given is None else (given.id,)
-    tickets = bench.find_tickets(recipe, None if given is None else ticket_of(given, network), *parents)
+    begin = None if given is None else ticket_of(given, with_classes_of(given, network))
+    tickets = bench.find_tickets(recipe, begin, *parents)
     names = [name] if len(tickets) == 1 else [f"{name}-{index}" for index in range(1, len(tickets) + 1)]
     cards = tuple(
         make_card(card, recipe, network, ticket, train, bits=bits, parents=parents)

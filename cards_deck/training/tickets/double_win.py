@@ -9,7 +9,8 @@ both the accuracy and the robustness of its dense network.
 There the pre-training is on ImageNet and the ticket is carried over to other data. Here the pre-trained network is a
 given card (`--given`), also of other classes (the head is then fresh), or it is trained first on the task's own data.
 As in the paper only convolutions are pruned; `density` counts the linear layers too, which stay whole. Its 19 rounds
-have a learning rate of their own (0.0005 for 30 epochs); here each takes the task's schedule.
+have a learning rate of their own (0.0005 for 30 epochs); here each takes the task's schedule, with an order of the data
+and a stream of the augmentation of its own. Attacks see the network in evaluation mode, as `adversarial_loss` says.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from cards_deck.training.tickets import METHODS
 from cards_deck.training.tickets.convolutions import convolution_count, convolution_weights, with_whole_linear
 from cards_deck.training.tickets.heads import head_name
 from cards_deck.training.tickets.pruning import check_density, level_counts, prune_smallest, train_masked
+from cards_deck.training.tickets.stages import stage_task
 from cards_deck.training.tickets.ticket import Ticket, full_masks
 
 ARMS = ("standard", "adversarial")
@@ -78,6 +80,8 @@ class DoubleWin:
         """Pre-train, then train once per round; one ticket."""
         target = convolution_count("double_win", network, self.density)
         task.steps()
+        if task.given is not None:
+            self._check_given(task.given, target)
         self._pretrain(network, task)
         start = {name: value.detach().clone() for name, value in network.state_dict().items()}
         masks = {name: torch.ones_like(w, dtype=torch.bool) for name, w in convolution_weights(network).items()}
@@ -86,9 +90,21 @@ class DoubleWin:
         for level, kept in enumerate(counts[1:] or counts, start=1):
             masks = prune_smallest(convolution_weights(network), masks, kept)
             network.load_state_dict(start)
-            loss = self._loss(network, self.training)
-            train_masked(network, with_whole_linear(network, masks), task, f"round-{level:02d}", loss=loss)
+            loss, own = self._loss(network, self.training), stage_task(task, level)
+            train_masked(network, with_whole_linear(network, masks), own, f"round-{level:02d}", loss=loss)
         return (Ticket.of(network, with_whole_linear(network, masks)),)
+
+    def _check_given(self, given: Ticket, target: int) -> None:
+        if self.pretraining != "standard":
+            raise InputError(
+                f"double_win: `pretraining` is not done where a card is given, got {self.pretraining!r}: leave it out"
+            )
+        masks = [mask for mask in given.masks.values() if mask.dim() == 4]
+        if masks and (kept := sum(int(mask.sum()) for mask in masks)) < target:
+            raise InputError(
+                f"double_win: `density` {self.density} keeps {target} convolution weights, the given card has {kept}: "
+                "lower `density` or give a denser card"
+            )
 
     def _pretrain(self, network: nn.Module, task: Task) -> None:
         if task.given is not None:
