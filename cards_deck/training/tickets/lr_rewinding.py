@@ -1,7 +1,8 @@
 """Learning-rate rewinding (Renda et al., ICLR 2020), the LRR of the CARDs study: prune, keep the weights, train again.
 
 Level by level: train the full schedule; prune a fifth of the surviving weights, smallest magnitude first over all
-layers together; keep weights and batch-norm; start the schedule and the optimizer afresh.
+layers together; keep weights and batch-norm; start the schedule and the optimizer afresh. Each level has an order of
+the data and a stream of the augmentation of its own.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from cards_deck.training.networks import prunable_weights
 from cards_deck.training.task import Task
 from cards_deck.training.tickets import METHODS
 from cards_deck.training.tickets.pruning import check_density, level_counts, prune_smallest, train_masked
+from cards_deck.training.tickets.stages import stage_task
 from cards_deck.training.tickets.ticket import Ticket, full_masks
 
 __all__ = ["LearningRateRewinding", "level_counts", "prune_smallest"]
@@ -48,5 +50,5 @@ class LearningRateRewinding:
         for level, kept in enumerate(level_counts(total, self.density, self.rate)):
             if level:
                 masks = prune_smallest(prunable_weights(network), masks, kept)
-            masks = train_masked(network, masks, task, f"level-{level:02d}")
+            masks = train_masked(network, masks, stage_task(task, level), f"level-{level:02d}")
         return (Ticket.of(network, masks),)
