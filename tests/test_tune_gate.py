@@ -26,7 +26,7 @@ from cards_deck.inference.predictor import Predictor
 from cards_deck.preprocess import read_square
 from cards_deck.spectrum import build_references, distances, log_amplitude
 from cards_deck.tuning import BLOCKS, Tuned, _fit, needed, tune
-from cards_deck.tuning._fit import MARGINS, VALUES
+from cards_deck.tuning._fit import BEYOND, VALUES
 from cards_deck.tuning._references import refitted
 
 Images = NDArray[np.uint8]
@@ -145,9 +145,21 @@ def test_only_scalars_of_the_gate_change_and_they_agree_best(kind: str) -> None:
     new = found.deck.gate
     assert dataclasses.replace(new, parameters=made.gate.parameters) == made.gate
     assert set(new.parameters) <= set(GATES[kind].PARAMETERS)
-    assert set(new.parameters.values()) <= {*VALUES, *MARGINS, *made.gate.parameters.values()}
+    assert set(new.parameters.values()) <= {*VALUES, *sum(BEYOND.values(), ()), *made.gate.parameters.values()}
     assert found.deck.cards == made.cards
     assert found.after.agreement >= found.before.agreement - 0.02
+
+
+def test_powers_above_one_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = set()
+
+    def watched(config: GateConfig, known: Known) -> Any:
+        tried.add(config.parameters.get("power"))
+        return build_gate(config, known)
+
+    monkeypatch.setattr(_fit, "build_gate", watched)
+    tuned(fitted_deck("reliability", 2, 0.99))
+    assert tried >= {0.0, 1.0, 2.0, 4.0, 8.0}
 
 
 def test_a_budget_of_cards_is_kept() -> None:

@@ -9,12 +9,14 @@ from cards_deck.deck import Deck
 from cards_deck.errors import InputError
 from cards_deck.gate_config import GateConfig
 from cards_deck.inference.gates import GATES, Gate, Known, Observed, build_gate, score
+from cards_deck.inference.gates.reliability import POWERS
 from cards_deck.references import References
 from cards_deck.tuning._references import refitted
 
 WORTH = 0.01  # of agreement
 VALUES = (0.0, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.97, 0.99)
-MARGINS = (1.2,)  # margins are ratios without an upper end; everything else is a share
+MARGINS = (1.2,)
+BEYOND = {"margin": MARGINS, "power": POWERS}  # ratios and exponents, which have no upper end; all else is a share
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +62,7 @@ def _best_scalars(config: GateConfig, known: Known, observed: Observed, budget: 
     for name, default in GATES[config.kind].PARAMETERS.items():
         present = best.config.parameters.get(name, default)
         tried = [best]
-        for value in VALUES + (MARGINS if name == "margin" else ()):
+        for value in VALUES + BEYOND.get(name, ()):
             parameters = {**best.config.parameters, name: value}
             try:
                 tried.append(build_gate(dataclasses.replace(best.config, parameters=parameters), known))
