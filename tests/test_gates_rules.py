@@ -103,3 +103,13 @@ def test_a_spectrum_cascade_by_hand() -> None:
     wanted = [[0, 1, 0, 0], [0.2 / 0.95, 0.5 / 0.95, 0, 0.25 / 0.95]]
     np.testing.assert_allclose(done.weights, wanted, rtol=1e-5)
     assert done.ran.tolist() == [[False, True, False, False], [True, True, False, True]]
+
+
+def test_an_unknown_spectrum_fills_every_place_whether_two_references_are_near_or_one() -> None:
+    """Between the two references, farther than known from both: the nearer one's card, then both of the other."""
+    middle = np.full((1, SIZE, SIZE // 2 + 1), 0.5, np.float32)
+    for margin in (0.0, 0.1):
+        gate = build_gate(GateConfig("spectral", 3, 0.1, parameters={"margin": margin}), known())
+        routing = gate.route(middle - np.float32(20))
+        assert routing.unknown.all()
+        np.testing.assert_allclose(routing.weights, [[1 / 3, 1 / 3, 1 / 3, 0]], rtol=1e-6)

@@ -27,7 +27,7 @@ class SpectralGate(BaseGate):
     The first `max_cards` cards of the nearest augmentation, in deck order, share the answer equally. Where the relative
     margin (d2 - d1) / d1 is below `margin`, the first card of the second nearest augmentation takes one of the
     `max_cards` places (the last one, if all are taken), again with equal weights; never with `max_cards` 1. For an
-    unknown image the places that the nearest augmentation leaves free go to the cards of the second, then to others.
+    unknown image the places that are left free go to the cards of the second, then to others.
     """
 
     PARAMETERS: ClassVar[Mapping[str, float]] = {"margin": 0.1}
@@ -35,23 +35,28 @@ class SpectralGate(BaseGate):
 
     _alone: Floats = field(init=False, repr=False)  # [a, k] weights where one augmentation answers
     _mixed: Floats = field(init=False, repr=False)  # [a, a, k] weights where a second one joins
-    _filled: Floats = field(init=False, repr=False)  # [a, a, k] weights where every place is taken
+    _filled: Floats = field(init=False, repr=False)  # [a, a, k] as `_alone`, and every place is taken
+    _joined: Floats = field(init=False, repr=False)  # [a, a, k] as `_mixed`, and every place is taken
 
     def prepare(self) -> None:
         """Rows of weights for each nearest augmentation, alone and with each second one: routing is then a look-up."""
         of, most = self.known.cards_of(), self.config.max_cards
         alone = np.stack([equal_row(cards[:most], self.cards) for cards in of])
         mixed = np.repeat(alone[:, None], len(of), axis=1)
-        filled = mixed.copy()
+        filled, joined = mixed.copy(), mixed.copy()
         for first, cards in enumerate(of):
             for second in range(len(of)):
-                every = dict.fromkeys([*cards, *of[second], *self.known.originals])
-                filled[first, second] = equal_row([*every][:most], self.cards)
+                others = [*of[second], *self.known.originals]
+                together = cards
                 if most > 1 and second != first:
-                    mixed[first, second] = equal_row([*cards[: most - 1], of[second][0]], self.cards)
+                    together = [*cards[: most - 1], of[second][0]]
+                    mixed[first, second] = equal_row(together, self.cards)
+                filled[first, second] = equal_row([*dict.fromkeys([*cards, *others])][:most], self.cards)
+                joined[first, second] = equal_row([*dict.fromkeys([*together, *others])][:most], self.cards)
         object.__setattr__(self, "_alone", alone)
         object.__setattr__(self, "_mixed", mixed)
         object.__setattr__(self, "_filled", filled)
+        object.__setattr__(self, "_joined", joined)
 
     @classmethod
     def fit(cls, observed: Observed, config: GateConfig, known: Known, *, most_cards: float = 2.0) -> Self:
@@ -74,5 +79,6 @@ class SpectralGate(BaseGate):
         close = next_one - nearest < self.parameter("margin") * nearest
         weights = np.where(close[:, None], self._mixed[first, second], self._alone[first])
         if unknown.any():
-            weights[unknown & ~close] = self._filled[first, second][unknown & ~close]
+            full = np.where(close[:, None], self._joined[first, second], self._filled[first, second])
+            weights[unknown] = full[unknown]
         return Routing(weights, found, unknown, first.astype(np.int64), weights)
