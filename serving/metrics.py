@@ -8,7 +8,7 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
 
 from cards_deck.deck import Deck, card_sizes
-from cards_deck.explaining import reasons
+from cards_deck.explaining import widenings
 from cards_deck.inference.engines import EngineKind
 from cards_deck.inference.predictor import Prediction
 from serving.errors import CODES
@@ -55,7 +55,11 @@ class Metrics:
             return Gauge(f"cards_deck_{name}", text, labels, multiprocess_mode=mode, registry=self._registry)  # type: ignore[arg-type]
 
         self.predictions = counter("predictions", "Images a card had a part in answering.", "card")
-        self.choices = counter("gate_choices", "Images by the augmentation that they were routed to.", "choice")
+        self.choices = counter(
+            "gate_choices",
+            "Images by the augmentation whose reference is nearest, none for gates that read no spectrum.",
+            "choice",
+        )
         self.distance = histogram("gate_distance", "Distance to the nearest reference spectrum.", _DISTANCES)
         self.fallbacks = counter(
             "gate_fallbacks",
@@ -115,7 +119,7 @@ class Metrics:
         for row, choice in enumerate(prediction.choice.tolist()):
             self.choices.labels(self._choices[choice]).inc()  # -1 is the last, "none"
             self.distance.observe(float(prediction.distances[row].min()))
-            widened = reasons(self._deck, prediction, row).widened
+        for widened in widenings(self._deck, prediction):
             if widened in FALLBACKS:
                 self.fallbacks.labels(widened).inc()
         for counter, rows in (

@@ -20,7 +20,7 @@ from PIL import Image
 
 from cards_deck.__main__ import main
 from cards_deck.deck import Deck, GateConfig, read_deck, write_deck
-from cards_deck.explaining import WIDENED, Reasons, plane, reasons, sentence, shade
+from cards_deck.explaining import WIDENED, Reasons, plane, reasons, sentence, shade, widenings
 from cards_deck.explaining.charts import bars, coloured, picture, profiles
 from cards_deck.explaining.page import explain, page
 from cards_deck.explaining.why import farther
@@ -128,6 +128,20 @@ def test_every_reason_to_widen_comes_from_a_closed_set() -> None:
             prediction = predict(images, deck)
             for row in range(len(images)):
                 assert reasons(deck, prediction, row).widened in (None, *WIDENED)
+
+
+def test_an_unknown_spectrum_is_the_reason_only_where_it_brought_cards() -> None:
+    """Two cards per augmentation answer flat images and others alike; of one card each, the second is asked for it."""
+    both, single = fake_deck(), fake_deck(cards_per_augmentation=1, gate=GateConfig(parameters={"margin": 0.0}))
+    assert predict(FLAT, both).unknown.all()
+    assert reasons(both, predict(FLAT, both), 0).widened in (None, "close_spectra")
+    assert reasons(single, predict(FLAT, single), 0).widened == "unknown_spectrum"
+    always = fitted_deck("reliability", 2)
+    found = predict(fake_images(2), always, unknown=np.ones(2, np.bool_))
+    assert found.ran.sum(axis=1).tolist() == [2, 2]
+    assert widenings(always, found) == (None, None)
+    rising = fitted_deck("cascade", 3)
+    assert widenings(rising, predict(FLAT, rising)) == ("unknown_spectrum",)
 
 
 @pytest.mark.parametrize("size", [8, 9])

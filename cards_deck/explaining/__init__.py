@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cards_deck.explaining.spectra import plane, radial_profile, radii, shade
-from cards_deck.explaining.why import WIDENED, Reasons, reasons, running_order, sentence
+from cards_deck.explaining.why import WIDENED, Reasons, reasons, running_order, sentence, widenings
 
 __all__ = [
     "WIDENED",
@@ -15,4 +15,5 @@ __all__ = [
     "running_order",
     "sentence",
     "shade",
+    "widenings",
 ]

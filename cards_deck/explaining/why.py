@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cards_deck.deck import Deck
+from cards_deck.inference.gates import Reading, gate_for
 from cards_deck.inference.predictor import Prediction
 
 UNLEARNED = ("cascade", "spectral", "uniform")  # kinds whose preference for cards says no more than their routing
@@ -85,12 +88,17 @@ def reasons(deck: Deck, prediction: Prediction, row: int, *, window: int = 0) ->
         pooled_early=not prediction.in_time[row],
         averages=deck.gate.kind == "uniform",
         preferred=_preferred(deck, prediction, row),
-        widened=_widened(deck, prediction, row),
+        widened=widenings(deck, _one(prediction, row))[0],
         unknown_share=deck.gate.unknown_quantile,
         needed=deck.gate.abstain_below,
         window=window,
         **_spectrum(deck, prediction, row),
     )
+
+
+def _one(prediction: Prediction, row: int) -> Prediction:
+    fields = {field.name: getattr(prediction, field.name)[row : row + 1] for field in dataclasses.fields(prediction)}
+    return Prediction(**fields)
 
 
 def _spectrum(deck: Deck, prediction: Prediction, row: int) -> dict[str, Any]:
@@ -117,17 +125,36 @@ def _preferred(deck: Deck, prediction: Prediction, row: int) -> tuple[str, float
     return deck.cards[card].name, float(prediction.preference[row, card])
 
 
-def _widened(deck: Deck, prediction: Prediction, row: int) -> str | None:
-    """Why more cards ran than the nearest spectrum alone would have named."""
-    ran = prediction.ran[row]
-    if deck.gate.kind == "uniform" or ran.sum() < 2:
-        return None
-    if prediction.unknown[row]:
-        return "unknown_spectrum"
-    if (ran & ~prediction.first[row]).any():
-        return "low_confidence"
-    augmentations = {deck.cards[index].augmentation for index in np.flatnonzero(ran)}
-    return "close_spectra" if deck.gate.kind == "spectral" and len(augmentations) > 1 else None
+def widenings(deck: Deck, prediction: Prediction) -> tuple[str | None, ...]:
+    """For each row of a prediction by the deck's own gate, one of `WIDENED`: why more cards ran than the nearest
+    spectrum alone would have named. None where no more did, as where a gate asks as many for spectra that it knows."""
+    ran, several = prediction.ran, prediction.ran.sum(axis=1) > 1
+    found: list[str | None] = [None] * len(ran)
+    if deck.gate.kind == "uniform":
+        return tuple(found)
+    beyond = _asked_for_unknown(deck, prediction)
+    for row in np.flatnonzero(several).tolist():
+        if beyond[row]:
+            found[row] = "unknown_spectrum"
+        elif (ran[row] & ~prediction.first[row]).any():
+            found[row] = "low_confidence"
+        elif deck.gate.kind == "spectral":
+            augmentations = {deck.cards[index].augmentation for index in np.flatnonzero(ran[row])}
+            found[row] = "close_spectra" if len(augmentations) > 1 else None
+    return tuple(found)
+
+
+def _asked_for_unknown(deck: Deck, prediction: Prediction) -> NDArray[np.bool_]:
+    """bool [n]: more cards were first asked than would have been, had the same spectrum been known."""
+    found = np.zeros(len(prediction.ran), np.bool_)
+    rows = np.flatnonzero(prediction.unknown & (prediction.ran.sum(axis=1) > 1))
+    if len(rows):
+        distances = prediction.distances[rows]
+        far = deck.references.distance_at(deck.gate.unknown_quantile)
+        near = distances * (far / 2 / np.maximum(distances.min(axis=1, keepdims=True), 1e-12))  # the same margins
+        known = gate_for(deck).choose(Reading(near.astype(np.float32), prediction.preference[rows]))
+        found[rows] = prediction.first[rows].sum(axis=1) > (known.weights > 0).sum(axis=1)
+    return found
 
 
 def sentence(why: Reasons) -> str:

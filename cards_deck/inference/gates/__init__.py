@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cards_deck.gate_config import GateConfig
-from cards_deck.inference.gates._base import GATES, BaseGate, Gate, Known, Routing
+from cards_deck.inference.gates._base import GATES, BaseGate, Gate, Known, Reading, Routing
 from cards_deck.inference.gates._choose import Candidate, Chosen, choose_gate, fit_gate
 from cards_deck.inference.gates._decide import Decision, Run, decide
 from cards_deck.inference.gates._observed import Observed, Score, score
@@ -31,6 +31,7 @@ __all__ = [
     "GateConfig",
     "Known",
     "Observed",
+    "Reading",
     "Routing",
     "Run",
     "Score",
