@@ -106,7 +106,8 @@ def test_threads_are_set_and_no_threads_are_refused(
 ) -> None:
     asked: list[int] = []
     monkeypatch.setattr(torch, "set_num_threads", asked.append)
-    argv = ["train", "--data", str(root), "--image-size", "32", *SMALL, *SHORT, "--out", str(root / "runs" / "threads")]
+    flags = ("--method.interval", "2", "--out", str(root / "runs" / "threads"))
+    argv = ["train", "--data", str(root), "--image-size", "32", *SMALL, *SHORT, *flags]
     assert main([*argv, "--threads", "1"]) == 0
     assert asked == [1]
     assert main([*argv, "--threads", "0"]) == 2

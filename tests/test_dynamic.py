@@ -15,7 +15,14 @@ from cards_deck.errors import InputError
 from cards_deck.training.schedule import Schedule
 from cards_deck.training.tickets import METHODS
 from cards_deck.training.tickets.allocation import random_masks
-from cards_deck.training.tickets.dynamic import DropAndGrow, GradientGrowth, Moves, RandomGrowth, drop_and_grow
+from cards_deck.training.tickets.dynamic import (
+    DropAndGrow,
+    GradientGrowth,
+    Moves,
+    RandomGrowth,
+    check_updates,
+    drop_and_grow,
+)
 from cards_deck.training.tickets.masked import KeepMasked
 from cards_deck.training.tickets.selection import largest, smallest
 from cards_deck.training.tickets.set import SET
@@ -57,6 +64,41 @@ def test_updates_come_at_the_interval_and_at_the_start_if_asked_but_never_last()
     always = Moves(3, 0.4, falls=False)
     assert [step for step in range(10) if always.at(step, 10) is not None] == [3, 6]  # step 9 is the last
     assert Moves(1, 0.4).at(5, 10) == pytest.approx(0.2)  # half of a cosine
+
+
+def test_a_weight_that_returns_keeps_its_value_or_starts_at_zero() -> None:
+    """By hand: the 1 drops, and has the largest score of all that are not kept."""
+    for fresh, value in ((False, 1.0), (True, 0.0)):
+        weight, mask = torch.tensor([1.0, -2.0, 3.0, 0.0]), torch.tensor([True, True, True, False])
+        grown = drop_and_grow(weight, torch.tensor([9.0, 9.0, 9.0, 1.0]), mask, 0.34, fresh=fresh)
+        assert grown.tolist() == [True, False, False, False]
+        assert mask.tolist() == [True, True, True, False]
+        assert weight.tolist() == [value, -2.0, 3.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"name": "rigl"}, {"name": "rigl", "interval": 3, "end": 0.25}, {"name": "dst_ee"},
+        {"name": "set", "interval": 7}, {"name": "free_tickets", "kind": "dst"},
+        {"name": "free_tickets", "escape": 0.0, "interval": 4}, {"name": "sup_tickets", "escape": 0.0},
+    ],
+)  # fmt: skip
+def test_masks_that_would_never_move_are_refused_before_training(
+    settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Eight steps, two an epoch."""
+    monkeypatch.setattr("cards_deck.training.task.fit", lambda *a, **k: pytest.fail("it trained"))
+    name, task = settings["name"], make_task(32, schedule=Schedule(epochs=4, batch_size=16))
+    method = METHODS.build(name, **{key: value for key, value in settings.items() if key != "name"})
+    with pytest.raises(InputError, match=f"{name}: `interval` must let an update .* for 8 steps in all"):
+        method.find(make_network(), task, torch.Generator())
+
+
+def test_masks_that_are_asked_to_stay_may_stay() -> None:
+    for density, moves in ((1.0, Moves(9, 0.3)), (0.5, Moves(9, 0.0)), (0.5, Moves(9, 0.3, end=0.0))):
+        check_updates("rigl", density, [(moves, 8)])
+    check_updates("rigl", 0.5, [(Moves(9, 0.0), 8), (Moves(9, 0.0, end=0.0, first=0.5), 8)])
 
 
 def test_random_growth_depends_on_seed_and_step_alone() -> None:
@@ -168,6 +210,11 @@ def test_set_moves_once_an_epoch_until_the_end(monkeypatch: pytest.MonkeyPatch) 
     assert sorted(set(steps)) == [4, 8]
     assert {n: int(m.sum()) for n, m in ticket.masks.items()} == {n: int(m.sum()) for n, m in start.items()}
     assert any(not torch.equal(mask, start[name]) for name, mask in ticket.masks.items())
+
+
+def test_an_impossible_random_mask_is_refused_when_it_is_asked_for() -> None:
+    with pytest.raises(InputError, match="random: `distribution` must be"):
+        METHODS.build("random", distribution="even")
 
 
 @pytest.mark.parametrize("method", ["set", "rigl", "dst_ee", "free_tickets", "sup_tickets"])

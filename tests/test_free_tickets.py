@@ -67,6 +67,7 @@ class Seen:
         self.stages: list[str] = []
         self.rates: list[list[float]] = []
         self.moves: list[tuple[str, int, float]] = []
+        self.fresh: list[bool] = []
         train, at = Task.train, Moves.at
 
         def see_train(task: Task, network: nn.Module, **options: Any) -> nn.Module:
@@ -78,8 +79,9 @@ class Seen:
 
         def see_at(moves: Moves, step: int, steps: int) -> float | None:
             share = at(moves, step, steps)
-            if share is not None:
+            if share is not None and self.stages:  # before the first, it is only asked whether one comes
                 self.moves.append((self.stages[-1], step, share))
+                self.fresh.append(moves.fresh)
             return share
 
         monkeypatch.setattr(Task, "train", see_train)
@@ -95,6 +97,7 @@ def test_one_run_explores_and_refines(monkeypatch: pytest.MonkeyPatch) -> None:
         ("explore", 2, 0.5), ("explore", 4, 0.5), ("explore", 6, 0.5), ("refine-1", 2, 0.5),
         ("refine-2", 0, 0.8), ("refine-2", 2, 0.5),
     ]  # fmt: skip
+    assert all(seen.fresh), "as published, a weight that returns starts at zero"
     assert seen.rates[0] == pytest.approx([0, 0.025, 0.05, 0.075, 0.1, 0.1, 0.1, 0.1]), "the warm-up, then constant"
     assert seen.rates[1] == seen.rates[2] == pytest.approx([0.01] * 4 + [0.001] * 4)
     assert [ticket.number for ticket in tickets] == [1, 2]

@@ -122,7 +122,8 @@ def test_the_fraction_falls_as_a_cosine(monkeypatch: pytest.MonkeyPatch) -> None
     """alpha / 2 * (1 + cos(pi t / T_end)) with alpha 0.3, T_end 75: 3/4 of alpha at a third, 1/4 at two thirds."""
     seen: list[float] = []
 
-    def see(weight: Tensor, scores: Tensor, mask: Tensor, fraction: float) -> Tensor:
+    def see(weight: Tensor, scores: Tensor, mask: Tensor, fraction: float, *, fresh: bool) -> Tensor:
+        assert not fresh, "a weight that returns keeps its value"
         seen.append(fraction)
         return torch.zeros_like(mask)
 

@@ -84,7 +84,7 @@ class Cycles:
 
         def see_at(moves: Moves, step: int, steps: int) -> float | None:
             share = at(moves, step, steps)
-            if share is not None:
+            if share is not None and self.stages:  # before the first, it is only asked whether one comes
                 self.moves.append((self.stages[-1], step))
                 self.fractions.append(share)
             return share

@@ -23,7 +23,7 @@ from cards_deck.errors import InputError
 from cards_deck.training.task import Task
 from cards_deck.training.tickets import METHODS
 from cards_deck.training.tickets.allocation import check_distribution, random_masks
-from cards_deck.training.tickets.dynamic import Moves, check_moves, train_dynamic
+from cards_deck.training.tickets.dynamic import Moves, check_moves, check_updates, train_dynamic
 from cards_deck.training.tickets.pruning import check_density
 from cards_deck.training.tickets.ticket import Masks, Ticket
 
@@ -63,10 +63,11 @@ class DSTEE:
 
     def find(self, network: nn.Module, task: Task, generator: torch.Generator) -> tuple[Ticket, ...]:
         """Train once with moving masks; one ticket."""
-        task.steps()
+        steps = task.steps()
         masks = random_masks(network, self.density, self.distribution, generator, task.images.shape[-1])
         growth = AcquisitionGrowth(masks, self.exploration, self.epsilon)
         moves = Moves(self.interval, self.drop_fraction, self.end)
+        check_updates("dst_ee", self.density, [(moves, steps)])
         return (train_dynamic(network, masks, task, growth, moves),)
 
 

@@ -3,8 +3,10 @@
 A method brings a `Growth`, which says where weights grow, and `Moves`, which says when and how many. Common to all:
 
 - Weights drop by magnitude within each layer, and every layer keeps its number of weights.
-- Weights grow among all that are not kept. One that the same update dropped may return, and keeps its value then;
-  others start at zero. No grown weight has momentum.
+- Weights grow among all that are not kept. One that the same update dropped may return, and keeps its value then
+  (with `Moves.fresh` it starts at zero); others start at zero.
+- No grown weight has momentum: the published code of RigL resets it, too, but only for weights that were not kept
+  before; here one that returns loses its momentum as well.
 - An update takes the place of the optimizer's step, as in RigL's algorithm 1. The last step of a run is never one: a
   weight grown there would never train.
 """
@@ -12,6 +14,7 @@ A method brings a `Growth`, which says where weights grow, and `Moves`, which sa
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -87,6 +90,7 @@ class Moves:
         end: share of the steps after which masks stay.
         falls: as a cosine to zero at `end` (RigL, equation 1), else constant.
         first: share that moves before the first step; 0: nothing does.
+        fresh: a weight that returns in the update that dropped it starts at zero, as others that grow do.
     """
 
     interval: int
@@ -94,6 +98,7 @@ class Moves:
     end: float = 1.0
     falls: bool = True
     first: float = 0.0
+    fresh: bool = False
 
     def at(self, step: int, steps: int) -> float | None:
         """The share that moves in `step` (from 0) of `steps`; None where it is an ordinary step."""
@@ -116,6 +121,21 @@ def check_moves(method: str, interval: int, drop_fraction: float, end: float = 1
         )
 
 
+def check_updates(method: str, density: float, parts: Sequence[tuple[Moves, int]]) -> None:
+    """InputError where no update comes in any of `parts` (the moves and the steps of each), so that masks would stay.
+
+    Settings that ask for masks that stay, by shares of zero, an end at the start or whole masks, pass.
+    """
+    asked = [moves for moves, _ in parts if moves.first or (moves.fraction and moves.end)]
+    if density == 1 or not asked:
+        return
+    if not any(moves.at(step, steps) for moves, steps in parts for step in range(steps)):
+        raise InputError(
+            f"{method}: `interval` must let an update of the masks come while they may move, got {asked[0].interval} "
+            f"for {sum(steps for _, steps in parts)} steps in all: lower it (--method.interval) or train longer"
+        )
+
+
 class DropAndGrow(KeepMasked):
     """Keep the network in its masks and move them when it is time, in place of the optimizer's step."""
 
@@ -134,7 +154,7 @@ class DropAndGrow(KeepMasked):
         for name, weight in self.weights.items():
             assert weight.grad is not None
             scores = self.growth.scores(name, weight.grad, step)
-            grown = drop_and_grow(weight, scores, self.masks[name], fraction)
+            grown = drop_and_grow(weight, scores, self.masks[name], fraction, fresh=self.moves.fresh)
             momentum = self.optimizer.state[weight].get("momentum_buffer")
             if momentum is not None:
                 momentum[grown] = 0
@@ -165,12 +185,12 @@ def train_dynamic(
     return Ticket.of(trained, hooks[0].masks)
 
 
-def drop_and_grow(weight: Tensor, scores: Tensor, mask: Tensor, fraction: float) -> Tensor:
+def drop_and_grow(weight: Tensor, scores: Tensor, mask: Tensor, fraction: float, *, fresh: bool = False) -> Tensor:
     """Move `mask` in place and return the grown positions (bool, the weight's shape).
 
     Drops the round(fraction * kept) kept weights of smallest magnitude, then grows as many of the largest scores
-    among all that are not kept. A weight just dropped may return and then keeps its value; others that grow start at
-    zero. Ties go to the lower index, so the same input gives the same mask.
+    among all that are not kept. A weight just dropped may return and then keeps its value, or starts at zero as others
+    that grow do, if `fresh`. Ties go to the lower index, so the same input gives the same mask.
     """
     kept = mask.flatten()
     number = int(kept.sum())
@@ -180,6 +200,6 @@ def drop_and_grow(weight: Tensor, scores: Tensor, mask: Tensor, fraction: float)
     survivors = kept & ~smallest(torch.where(kept, weight.abs().flatten(), torch.inf), count)
     grown = largest(torch.where(survivors, -torch.inf, scores.flatten()), count)
     after = survivors | grown
-    weight.mul_(after.view_as(weight))
+    weight.mul_((survivors if fresh else after).view_as(weight))
     mask.copy_(after.view_as(mask))
     return grown.view_as(mask)

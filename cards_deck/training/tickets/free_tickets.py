@@ -7,9 +7,9 @@ per ticket, each from weights, masks and an order of the data of its own. The an
 softmax: they are cards of one deck that answer together.
 
 Masks move at every `interval` all along, as in the published code, by a constant share. Momentum goes on from one stage
-to the next, as there. What differs: grown weights have no momentum (there, they have that of their dense gradients);
-masks have exactly the wanted number of weights (there, drawn one by one); a ticket is the last network of its
-refinement, not the best on validation images.
+to the next, as there, and a weight that the same update dropped and grew again starts at zero. What differs: grown
+weights have no momentum (there, they have that of their dense gradients); masks have exactly the wanted number of
+weights (there, drawn one by one); a ticket is the last network of its refinement, not the best on validation images.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from cards_deck.training.networks import initialise
 from cards_deck.training.task import Task
 from cards_deck.training.tickets import METHODS
 from cards_deck.training.tickets.allocation import check_distribution, random_masks
-from cards_deck.training.tickets.dynamic import GradientGrowth, Moves, check_moves, train_dynamic
+from cards_deck.training.tickets.dynamic import GradientGrowth, Moves, check_moves, check_updates, train_dynamic
 from cards_deck.training.tickets.pruning import check_density
 from cards_deck.training.tickets.stages import Stages, stage_task
 from cards_deck.training.tickets.ticket import Masks, Ticket
@@ -75,29 +75,42 @@ class FreeTickets:
 
     def find(self, network: nn.Module, task: Task, generator: torch.Generator) -> tuple[Ticket, ...]:
         """Train once (`edst`) or `tickets` times (`dst`); that many tickets."""
-        task.steps()
+        check_updates("free_tickets", self.density, self._parts(task))
         found = self._refined(network, task, generator) if self.kind == "edst" else self._runs(network, task, generator)
         return tuple(replace(ticket, number=number) for number, ticket in enumerate(found, 1))
 
     def _runs(self, network: nn.Module, task: Task, generator: torch.Generator) -> Iterator[Ticket]:
-        moves = Moves(self.interval, self.drop_fraction, falls=False)
         for run in range(self.tickets):
             if run:
                 draw_anew(network, generator)
             masks = self._masks(network, task, generator)
-            yield train_dynamic(network, masks, stage_task(task, run), GradientGrowth(), moves, f"run-{run + 1}")
+            yield train_dynamic(
+                network, masks, stage_task(task, run), GradientGrowth(), self._moves(), f"run-{run + 1}"
+            )
 
     def _refined(self, network: nn.Module, task: Task, generator: torch.Generator) -> Iterator[Ticket]:
         explored, *refined = self.epochs(task.schedule.epochs)
         peak = task.schedule.learning_rate
         constant = replace(task, schedule=replace(task.schedule, decay="constant"))
         stages = Stages(network, self._masks(network, task, generator), constant)
-        moves = Moves(self.interval, self.drop_fraction, falls=False)
-        stages.train("explore", explored, GradientGrowth(), moves)
+        stages.train("explore", explored, GradientGrowth(), self._moves())
         for number, epochs in enumerate(refined, 1):
-            moving = replace(moves, first=self.escape if number > 1 else 0.0)
-            trained = stages.train(f"refine-{number}", epochs, GradientGrowth(), moving, partial(refining, peak))
+            rate = partial(refining, peak)
+            trained = stages.train(f"refine-{number}", epochs, GradientGrowth(), self._moves(number), rate)
             yield Ticket.of(trained, stages.masks)
+
+    def _moves(self, number: int = 0) -> Moves:
+        """Of a whole run or the exploration (0), or of a refinement (1, 2, ...)."""
+        first = self.escape if number > 1 else 0.0
+        return Moves(self.interval, self.drop_fraction, falls=False, first=first, fresh=True)
+
+    def _parts(self, task: Task) -> list[tuple[Moves, int]]:
+        """Moves and steps of each stage of a run."""
+        steps = task.steps()
+        if self.kind == "dst":
+            return [(self._moves(), steps)]
+        lengths = self.epochs(task.schedule.epochs)
+        return [(self._moves(n), length * steps // task.schedule.epochs) for n, length in enumerate(lengths)]
 
     def epochs(self, total: int) -> tuple[int, ...]:
         """Epochs of the exploration and of each refinement, `total` in all; the last ones have those left over.

@@ -5,6 +5,7 @@ What differs from the paper or its code, and why:
 - `uniform` makes the first layer sparse too, where the paper keeps it dense: `density` counts every layer.
 - Ties in magnitude go to the lower index; the code adds noise of 1e-5, which gives another mask each time.
 - The drop fraction falls as a cosine, as in the paper; the published code's default is a constant.
+- A weight that the same update drops and grows again loses its momentum, which the code leaves it.
 - `distribution=flops` is of this project; see `allocation`.
 """
 
@@ -18,7 +19,7 @@ from torch import nn
 from cards_deck.training.task import Task
 from cards_deck.training.tickets import METHODS
 from cards_deck.training.tickets.allocation import check_distribution, random_masks
-from cards_deck.training.tickets.dynamic import GradientGrowth, Moves, check_moves, train_dynamic
+from cards_deck.training.tickets.dynamic import GradientGrowth, Moves, check_moves, check_updates, train_dynamic
 from cards_deck.training.tickets.pruning import check_density
 from cards_deck.training.tickets.ticket import Ticket
 
@@ -49,7 +50,8 @@ class RigL:
 
     def find(self, network: nn.Module, task: Task, generator: torch.Generator) -> tuple[Ticket, ...]:
         """Train once with moving masks; one ticket."""
-        task.steps()
+        steps = task.steps()
         masks = random_masks(network, self.density, self.distribution, generator, task.images.shape[-1])
         moves = Moves(self.interval, self.drop_fraction, self.end)
+        check_updates("rigl", self.density, [(moves, steps)])
         return (train_dynamic(network, masks, task, GradientGrowth(), moves),)

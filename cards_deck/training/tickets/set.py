@@ -16,7 +16,7 @@ from cards_deck.training.loop import epoch_steps
 from cards_deck.training.task import Task
 from cards_deck.training.tickets import METHODS
 from cards_deck.training.tickets.allocation import check_distribution, random_masks
-from cards_deck.training.tickets.dynamic import Moves, RandomGrowth, check_moves, train_dynamic
+from cards_deck.training.tickets.dynamic import Moves, RandomGrowth, check_moves, check_updates, train_dynamic
 from cards_deck.training.tickets.pruning import check_density
 from cards_deck.training.tickets.ticket import Ticket
 
@@ -51,4 +51,5 @@ class SET:
         interval = self.interval or epoch_steps(len(task.images), task.schedule)
         masks = random_masks(network, self.density, self.distribution, generator, task.images.shape[-1])
         moves = Moves(interval, self.drop_fraction, self.end, falls=False)
+        check_updates("set", self.density, [(moves, task.steps())])
         return (train_dynamic(network, masks, task, RandomGrowth(generator), moves),)

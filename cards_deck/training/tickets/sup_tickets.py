@@ -31,7 +31,7 @@ from cards_deck.training.networks import memory_format
 from cards_deck.training.task import Task
 from cards_deck.training.tickets import METHODS
 from cards_deck.training.tickets.allocation import check_distribution, random_masks
-from cards_deck.training.tickets.dynamic import GradientGrowth, Growth, Moves, RandomGrowth, check_moves
+from cards_deck.training.tickets.dynamic import GradientGrowth, Growth, Moves, RandomGrowth, check_moves, check_updates
 from cards_deck.training.tickets.pruning import check_density, prune_smallest
 from cards_deck.training.tickets.stages import Stages
 from cards_deck.training.tickets.ticket import Masks, Ticket
@@ -92,18 +92,21 @@ class SupTickets:
 
     def find(self, network: nn.Module, task: Task, generator: torch.Generator) -> tuple[Ticket, ...]:
         """Train once, averaging on the way; one ticket."""
-        task.steps()
+        steps = task.steps()
         first, length = self.epochs(task.schedule.epochs)
+        moves = Moves(self.interval, self.drop_fraction, falls=False)
+        cyclic = Moves(self.interval, 0.0, end=0.0, first=self.escape)
+        epoch = steps // task.schedule.epochs
+        parts = [(moves, first * epoch), *[(cyclic, length * epoch)] * self.tickets]
+        check_updates("sup_tickets", self.density, parts)
         masks = random_masks(network, self.density, self.distribution, generator, task.images.shape[-1])
         kept = sum(int(mask.sum()) for mask in masks.values())
         stages = Stages(network, masks, task)
-        moves = Moves(self.interval, self.drop_fraction, falls=False)
         trained = stages.train("before", first, self._growth(generator), moves)
         superposed, masks = masked_state(trained, stages.masks), stages.masks
-        moves = Moves(self.interval, 0.0, end=0.0, first=self.escape)
         rate = partial(triangle, self.low * task.schedule.learning_rate, self.high * task.schedule.learning_rate)
         for cycle in range(1, self.tickets + 1):
-            trained = stages.train(f"cycle-{cycle}", length, self._growth(generator), moves, rate)
+            trained = stages.train(f"cycle-{cycle}", length, self._growth(generator), cyclic, rate)
             share = 1 / (cycle + 1) if self.average == "equal" else self.share_of_new
             new = masked_state(trained, stages.masks)
             superposed, masks = superpose(superposed, masks, new, stages.masks, share, kept)
