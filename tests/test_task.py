@@ -19,6 +19,7 @@ from tiny_training import (
     one_thread,  # noqa: F401  (the fixture acts by being here)
 )
 
+from cards_deck.errors import InputError
 from cards_deck.training.loop import evaluate
 from cards_deck.training.progress import Progress
 from cards_deck.training.schedule import Schedule
@@ -82,6 +83,15 @@ def test_a_class_subset_is_relabelled_in_the_given_order() -> None:
     assert torch.equal(part.validation_labels, torch.where(held[(held == 3) | (held == 1)] == 3, 0, 1))
     assert len(part.validation_images) == len(part.validation_labels) == 16
     assert (part.augmentation, part.schedule, part.seed) == (task.augmentation, task.schedule, task.seed)
+
+
+def test_a_class_subset_without_validation_images_is_refused() -> None:
+    task = make_task()
+    held = task.validation_labels < 2
+    task = replace(task, validation_images=task.validation_images[held], validation_labels=task.validation_labels[held])
+    assert len(task.only_classes((1, 2)).validation_images) == 8
+    with pytest.raises(InputError, match=r"validation images too, the classes \[3, 2\] have none"):
+        task.only_classes((3, 2))
 
 
 def logged(tmp_path: Path, schedule: Schedule, **settings: Any) -> list[dict[str, Any]]:

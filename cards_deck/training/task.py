@@ -131,7 +131,8 @@ class Task:
     def only_classes(self, classes: Sequence[int]) -> Task:
         """Return the task of these classes alone, relabelled 0, 1, ... in the given order.
 
-        InputError where a class is named twice or is not in the data, and where the images left make no batch.
+        InputError where a class is named twice or is not in the data, where the images left make no batch, and
+        where none of the validation images is of these classes.
         """
         missing = sorted(set(classes) - set(self.labels.unique().tolist()))
         if missing or not classes or len(set(classes)) != len(classes):
@@ -140,6 +141,8 @@ class Task:
             )
         wanted = torch.tensor(classes, device=self.labels.device)
         (rows, new), (held, held_new) = _select(self.labels, wanted), _select(self.validation_labels, wanted)
+        if not len(held):
+            raise InputError(f"a class subset needs validation images too, the classes {list(classes)} have none")
         epoch_steps(len(rows), self.schedule)
         return replace(
             self,
