@@ -2,8 +2,9 @@
 
 A step is forward, backward and optimizer on one batch of 32x32 images, as in training. The candidates take turns, so
 that each round has one ratio of each to the dense step. An update of `rigl`, `set` or `dst_ee` takes the place of one
-step in `interval`: its cost is that share of an update's ratio and the rest of an ordinary masked step's. The hooks
-alone, without forward, backward and optimizer, are measured too: a small cost drowns in the noise of whole steps.
+step in its `interval`, which for `set` is an epoch of 45,000 images: its cost is that share of an update's ratio and
+the rest of an ordinary masked step's. The hooks alone, without forward, backward and optimizer, are measured too: a
+small cost drowns in the noise of whole steps.
 """
 
 from __future__ import annotations
@@ -31,9 +32,10 @@ from cards_deck.training.tickets.edge_popup import EdgePopup
 from cards_deck.training.tickets.masked import KeepMasked
 from cards_deck.training.tickets.rigl import RigL
 from cards_deck.training.tickets.scored import Choice, Effective, KeepScored, draw_scores, draw_weights
+from cards_deck.training.tickets.set import SET
 from cards_deck.training.tickets.ticket import Masks
 
-DENSITY, CLASSES, SIZE = 0.1, 10, 32
+DENSITY, CLASSES, SIZE, IMAGES = 0.1, 10, 32, 45_000
 NETWORKS = {"starter": ResNet((16, 48, 128, 320), (1, 1, 1, 1)), "resnet18": ResNet()}
 DENSE, MASKED = "dense step", "masked step"
 MOVING = ("rigl", "set", "dst_ee")
@@ -139,14 +141,14 @@ def main() -> None:
             calls[f"{name}, hooks alone"] = alone
     seconds = time_in_turns(calls, repeats=options.repeats)
     save("masks", [row(name, "ms", [1e3 * s for s in values]) for name, values in seconds.items()],
-         ratios(seconds), packages=("torch",))  # fmt: skip
+         ratios(seconds, options.batch), packages=("torch",))  # fmt: skip
 
 
-def ratios(seconds: dict[str, list[float]]) -> dict[str, float]:
-    """Each step against the dense one; updates with their share of all steps."""
+def ratios(seconds: dict[str, list[float]], batch: int) -> dict[str, float]:
+    """Each step of `batch` images against the dense one; updates with their share of all steps."""
     found = {f"{name} / dense": ratio(seconds[name], seconds[DENSE]) for name in seconds if name != DENSE}
-    interval = RigL().interval
-    for kind in MOVING:
+    intervals = {"rigl": RigL().interval, "dst_ee": DSTEE().interval, "set": SET().interval or IMAGES // batch}
+    for kind, interval in intervals.items():
         for part in ("", ", hooks alone"):
             rounds = zip(seconds[f"{kind} update{part}"], seconds[MASKED + part], seconds[DENSE], strict=True)
             mixed = [(update + (interval - 1) * step) / interval / dense for update, step, dense in rounds]

@@ -173,9 +173,10 @@ def test_a_card_cannot_be_larger_than_what_it_was_cut_from() -> None:
 
 
 def test_the_controls_train_for_the_same_epochs_or_the_same_computation() -> None:
-    given = Schedule(epochs=160, learning_rate=0.1)
+    given = Schedule(epochs=160, learning_rate=0.1, sizes=((0.5, 16),))
     tuned = Structured().schedule(given, saving=2.5)
     assert (tuned.epochs, tuned.rate(0.0), tuned.rate(1.0)) == (40, pytest.approx(0.001), pytest.approx(0.001))
+    assert tuned.sizes == (), "at full size, as `fine_tune` has it"
     assert Structured(retraining="scratch_e").schedule(given, saving=2.5) == given
     assert Structured(retraining="scratch_b").schedule(given, saving=2.5).epochs == 400
 

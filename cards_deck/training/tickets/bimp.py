@@ -18,6 +18,7 @@ Learning rates of a retraining of n epochs, after N dense ones that peaked at `p
 
 The last four rise from zero in the first tenth of the retraining, along half a cosine as in the published code. After a
 linear dense training `ft` has next to no rate: it is meant for `dense_rate` = schedule with a stepwise one.
+The norms that `allr` compares are those of convolution and linear weights; batch-norm and biases do not count.
 Unverified: whether the paper's headline runs of BIMP use llr or allr; both are here.
 """
 

@@ -63,7 +63,8 @@ def weights_left(network: nn.Module, sets: Sequence[ChannelSet], widths: Sequenc
 def importances(network: nn.Module, sets: Sequence[ChannelSet]) -> list[Tensor]:
     """Return float32 [width] per set: how much each channel weighs, 1 on average over its set.
 
-    The L2 norm of all weights that go with a channel, layer by layer, averaged over the layers (DepGraph, section 4.2).
+    After the group norm of DepGraph (section 4.2), which adds up squares over all weights that go with a channel; here
+    it is the mean over the layers of their L2 norms, so that a large layer does not decide alone.
     """
     weights = {name: weight.cpu().float() for name, weight in prunable_weights(network).items()}
     found = []

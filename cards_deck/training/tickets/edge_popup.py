@@ -6,8 +6,8 @@ b = 1 / sqrt(fan in), and are what the optimizer moves, weight decay and momentu
 
 The threshold is one per layer, so that every layer has the same density (the paper), or one over all layers, as in the
 published code of the CARDs study (Diffenderfer et al., NeurIPS 2021): then the density falls over the first `ramp` of
-the steps as d + (1/2 - d) (1 - progress)^3, lest whole layers lose their weights before scores mean anything. What
-differs from the published code:
+the steps as d + (max(1/2, d) - d) (1 - progress / ramp)^3, lest whole layers lose their weights before scores mean
+anything. What differs from the published code:
 
 - Exactly the wanted number is kept, at least one weight in each layer; the code's layers may end empty.
 - The weights' scale counts the inputs that are kept, fan in * density, as the paper says; the code multiplies by the

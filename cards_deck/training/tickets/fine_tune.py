@@ -6,7 +6,7 @@ and learning rate are those of Liu et al. (ICLR 2019): 40 epochs at 0.001 after 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -16,7 +16,8 @@ from cards_deck.training.networks import prunable_weights
 from cards_deck.training.schedule import Schedule
 from cards_deck.training.task import Task
 from cards_deck.training.tickets import METHODS
-from cards_deck.training.tickets.pruning import check_density, prune_smallest, train_masked
+from cards_deck.training.tickets.pruning import check_density, prune_smallest, train_masked, tuning
+from cards_deck.training.tickets.stages import stage_task
 from cards_deck.training.tickets.ticket import Ticket, exact_count, full_masks
 
 
@@ -48,12 +49,9 @@ class FineTune:
         masks = train_masked(network, full_masks(network), task, "dense")
         kept = exact_count(sum(mask.numel() for mask in masks.values()), self.density)
         masks = prune_smallest(prunable_weights(network), masks, kept)
-        masks = train_masked(network, masks, task, "fine-tune", schedule=self.tuning(task.schedule))
+        masks = train_masked(network, masks, stage_task(task, 1), "fine-tune", schedule=self.tuning(task.schedule))
         return (Ticket.of(network, masks),)
 
     def tuning(self, schedule: Schedule) -> Schedule:
-        """The schedule of the fine-tuning that follows one by `schedule`: constant, at full image size."""
-        return replace(
-            schedule, epochs=max(1, round(self.epochs * schedule.epochs)), decay="constant", warmup=0.0, sizes=(),
-            learning_rate=self.learning_rate * schedule.learning_rate,
-        )  # fmt: skip
+        """The schedule of the fine-tuning that follows one by `schedule`; see `pruning.tuning`."""
+        return tuning(schedule, self.epochs, self.learning_rate)

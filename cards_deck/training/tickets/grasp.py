@@ -5,8 +5,8 @@ changes it by 2 d'Hg to first order, H the Hessian; removing weight q is d_q = -
 with its sign: a weight of large positive S slows training down while it is there, and those go first. Kept are the
 largest of w * Hg, over all layers. No magnitude is taken: |w * Hg| is another method.
 
-Hg is the gradient of g (held fixed) times g, one pass of double backpropagation. The published code adds the gradients
-of two half-batches, and its classes have 25 images each; here it is one batch of all.
+Hg is the gradient of g (held fixed) times g, one pass of double backpropagation. The published code adds up
+the gradients of the two halves of its batch, so that batch-norm sees half of it at a time; here it sees all at once.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from cards_deck.training.loop import to_float
 from cards_deck.training.networks import memory_format, prunable_weights
 from cards_deck.training.task import Task
 from cards_deck.training.tickets import METHODS
-from cards_deck.training.tickets.pruning import check_density, keep_largest, shuffled, train_masked
+from cards_deck.training.tickets.pruning import check_density, keep_largest, shuffled, train_from_start
 from cards_deck.training.tickets.ticket import Masks, Ticket, exact_count
 
 
@@ -62,9 +62,7 @@ class Grasp:
 
     def find(self, network: nn.Module, task: Task, generator: torch.Generator) -> tuple[Ticket, ...]:
         """Score, then train once; one ticket."""
-        task.steps()
-        masks = train_masked(network, self.masks(network, task, generator), task, "train")
-        return (Ticket.of(network, masks),)
+        return train_from_start(self, network, task, generator)
 
 
 def gradient_flow(network: nn.Module, images: Tensor, labels: Tensor, temperature: float) -> dict[str, Tensor]:

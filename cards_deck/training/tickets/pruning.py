@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from dataclasses import replace
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from cards_deck.errors import InputError
 from cards_deck.training.networks import prunable_weights
+from cards_deck.training.schedule import Schedule
 from cards_deck.training.task import Task
 from cards_deck.training.tickets.masked import KeepMasked
-from cards_deck.training.tickets.ticket import Masks, exact_count, full_masks
+from cards_deck.training.tickets.selection import largest
+from cards_deck.training.tickets.ticket import Masks, Ticket, exact_count, full_masks
 
 
 def check_density(method: str, density: float) -> None:
@@ -61,10 +64,16 @@ def keep_largest(scores: Mapping[str, Tensor], kept: int) -> Masks:
     flat = torch.cat([score.flatten() for score in scores.values()])
     if bool(flat.isnan().any()):
         raise InputError("scores that are not numbers cannot be ranked: training diverged, lower the learning rate")
-    chosen = torch.zeros_like(flat, dtype=torch.bool)
-    chosen[flat.argsort(descending=True, stable=True)[:kept]] = True
-    parts = chosen.split([score.numel() for score in scores.values()])
+    parts = largest(flat, kept).split([score.numel() for score in scores.values()])
     return {name: part.view(scores[name].shape) for name, part in zip(scores, parts, strict=True)}
+
+
+def tuning(schedule: Schedule, epochs: float, rate: float) -> Schedule:
+    """A fine-tuning after `schedule`, by shares of its epochs and rate: constant, at full image size."""
+    return replace(
+        schedule, epochs=max(1, round(epochs * schedule.epochs)), learning_rate=rate * schedule.learning_rate,
+        decay="constant", warmup=0.0, sizes=(),
+    )  # fmt: skip
 
 
 def train_masked(network: nn.Module, masks: Masks, task: Task, stage: str, **options: Any) -> Masks:
@@ -82,6 +91,23 @@ def train_masked(network: nn.Module, masks: Masks, task: Task, stage: str, **opt
     trained = task.train(network, hooks=make, stage=stage, **options)
     network.load_state_dict(trained.state_dict())
     return hooks[0].masks
+
+
+class MasksAtStart(Protocol):
+    """A method whose masks are known before anything is trained."""
+
+    def masks(self, network: nn.Module, task: Task, generator: torch.Generator) -> Masks:
+        """Return the masks; the network stays as it is."""
+        ...
+
+
+def train_from_start(
+    method: MasksAtStart, network: nn.Module, task: Task, generator: torch.Generator
+) -> tuple[Ticket, ...]:
+    """Ask `method` for its masks and train `network` inside them; one ticket."""
+    task.steps()
+    masks = train_masked(network, method.masks(network, task, generator), task, "train")
+    return (Ticket.of(network, masks),)
 
 
 class PruneOnTheWay(KeepMasked):

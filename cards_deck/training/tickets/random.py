@@ -14,8 +14,8 @@ from torch import nn
 
 from cards_deck.training.task import Task
 from cards_deck.training.tickets import METHODS
-from cards_deck.training.tickets.allocation import random_masks
-from cards_deck.training.tickets.pruning import check_density, train_masked
+from cards_deck.training.tickets.allocation import check_distribution, random_masks
+from cards_deck.training.tickets.pruning import check_density, train_from_start
 from cards_deck.training.tickets.ticket import Masks, Ticket
 
 
@@ -34,6 +34,7 @@ class Random:
 
     def __post_init__(self) -> None:
         check_density("random", self.density)
+        check_distribution("random", self.distribution)
 
     def masks(self, network: nn.Module, task: Task, generator: torch.Generator) -> Masks:
         """Return the masks; the network stays as it is."""
@@ -41,6 +42,4 @@ class Random:
 
     def find(self, network: nn.Module, task: Task, generator: torch.Generator) -> tuple[Ticket, ...]:
         """Train once; one ticket."""
-        task.steps()
-        masks = train_masked(network, self.masks(network, task, generator), task, "train")
-        return (Ticket.of(network, masks),)
+        return train_from_start(self, network, task, generator)

@@ -19,7 +19,7 @@ from cards_deck.training.loop import to_float
 from cards_deck.training.networks import memory_format, prunable_weights
 from cards_deck.training.task import Task
 from cards_deck.training.tickets import METHODS
-from cards_deck.training.tickets.pruning import check_density, keep_largest, shuffled, train_masked
+from cards_deck.training.tickets.pruning import check_density, keep_largest, shuffled, train_from_start
 from cards_deck.training.tickets.ticket import Masks, Ticket, exact_count
 
 
@@ -52,9 +52,7 @@ class Snip:
 
     def find(self, network: nn.Module, task: Task, generator: torch.Generator) -> tuple[Ticket, ...]:
         """Score, then train once; one ticket."""
-        task.steps()
-        masks = train_masked(network, self.masks(network, task, generator), task, "train")
-        return (Ticket.of(network, masks),)
+        return train_from_start(self, network, task, generator)
 
 
 def sensitivities(network: nn.Module, images: Tensor, labels: Tensor) -> dict[str, Tensor]:

@@ -1,9 +1,9 @@
 """Structured pruning: whole channels go, so that the network becomes smaller; and its controls, trained from scratch.
 
-Train; rank channels by the weights that go with them (group L2 norm; Fang et al., "DepGraph", CVPR 2023); cut the least
-ones out of every layer that makes or reads them; train what is left. Liu et al. ask whether the inherited weights
-matter: `scratch_e` draws them anew and trains for the same epochs, `scratch_b` for as many more as the smaller network
-costs fewer multiply-adds: the same budget of computation.
+Train; rank channels by the weights that go with them (mean of the layers' L2 norms, after the group norm of Fang et
+al., "DepGraph", CVPR 2023); cut the least ones out of every layer that makes or reads them; train what is left. Liu et
+al. ask whether the inherited weights matter: `scratch_e` draws them anew and trains for the same epochs, `scratch_b`
+for as many more as the smaller network costs fewer multiply-adds: the same budget of computation.
 
 Nothing is masked: the ticket carries its own, smaller network, whose every weight is kept. Its density counts them
 against the weights of the network it was cut from. Channels come off whole, so that it is as near as one channel
@@ -34,7 +34,8 @@ from cards_deck.training.tickets.channels import (
     cut,
     importances,
 )
-from cards_deck.training.tickets.pruning import check_density, train_masked
+from cards_deck.training.tickets.pruning import check_density, train_masked, tuning
+from cards_deck.training.tickets.stages import stage_task
 from cards_deck.training.tickets.ticket import Ticket, exact_count, full_masks
 
 RETRAININGS = ("fine_tune", "scratch_e", "scratch_b")
@@ -86,7 +87,7 @@ class Structured:
         if self.retraining != "fine_tune":
             draw_anew(small, generator)
         schedule = self.schedule(task.schedule, multiply_adds(network, size) / multiply_adds(small, size))
-        masks = train_masked(small, full_masks(small), task, self.retraining, schedule=schedule)
+        masks = train_masked(small, full_masks(small), stage_task(task, 1), self.retraining, schedule=schedule)
         own = copy.deepcopy(small).cpu()
         return (replace(Ticket.of(small, masks), network=own, weights=total),)
 
@@ -96,8 +97,7 @@ class Structured:
             return given
         if self.retraining == "scratch_b":
             return replace(given, epochs=round(given.epochs * saving))
-        epochs, rate = max(1, round(given.epochs * self.epochs)), given.learning_rate * self.learning_rate
-        return replace(given, epochs=epochs, learning_rate=rate, decay="constant", warmup=0.0)
+        return tuning(given, self.epochs, self.learning_rate)
 
 
 def multiply_adds(network: nn.Module, image_size: int) -> int:
