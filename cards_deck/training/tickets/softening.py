@@ -1,8 +1,8 @@
 """A network made softer while it trains, and hard again: soft activations and ghost skips (Jaiswal et al., ICML 2022).
 
 `soften` rewrites the graph of a network around its own layers, whose weights both share: every ReLU becomes
-x * sigmoid(beta * x), and around every convolution that keeps its place there is a ghost skip, a strided 1x1
-convolution with batch-norm, scaled by alpha. `Softness` sets beta and alpha for the whole network. When it is over,
+x * sigmoid(beta * x), and around every convolution that keeps its place, but the stem, there is a ghost skip, a strided
+1x1 convolution with batch-norm, scaled by alpha. `Softness` sets beta and alpha for the whole network. When it is over,
 ReLU is computed and the ghosts are left out: what the network answers is what its own layers answer.
 """
 
@@ -58,7 +58,7 @@ class SoftReLU(nn.Module):
 
 
 class Ghost(nn.Module):
-    """Adds a 1x1 convolution of a convolution's input, batch-normalised and scaled, to its output."""
+    """Adds a 1x1 convolution of a convolution's input, batch-normalised and scaled, to its (normalised) output."""
 
     def __init__(self, convolution: nn.Conv2d, softness: Softness) -> None:
         super().__init__()
@@ -81,22 +81,29 @@ def soften(network: nn.Module, beta: float) -> tuple[fx.GraphModule, Softness]:
     """Return the soft network, whose state holds `network`'s own under the same names, and what anneals it.
 
     Ghosts are laid around convolutions that are wider than 1x1 and keep the place of a pixel (padding = half the
-    kernel), as shortcuts and linear layers need none.
+    kernel), as shortcuts and linear layers need none; the stem has none. They are added after the batch-norm that
+    follows the convolution, where one does, as published.
     """
     device = next(network.parameters()).device
     softness = Softness(beta, device)
     graph, modules = Tracer().trace(network), dict(network.named_modules())
     soft = fx.GraphModule(network, graph)
     soft.add_module("soft_relu", SoftReLU(softness))
+    called = [node for node in graph.nodes if node.op == "call_module"]
     for node in list(graph.nodes):
         if _is_relu(node, modules):
             _replace(graph, node, "soft_relu", node.args[0])
-        elif node.op == "call_module" and _has_ghost(modules[node.target]):
-            name = f"ghost_{str(node.target).replace('.', '_')}"
-            soft.add_module(name, Ghost(modules[node.target], softness).to(device))
-            with graph.inserting_after(node):
-                added = graph.call_module(name, (node.args[0], node))
-            node.replace_all_uses_with(added, delete_user_cb=lambda user, added=added: user is not added)
+    _, *behind = [node for node in called if isinstance(modules[node.target], nn.Conv2d)]
+    for node in behind:
+        if not _has_ghost(modules[node.target]):
+            continue
+        name = f"ghost_{str(node.target).replace('.', '_')}"
+        soft.add_module(name, Ghost(modules[node.target], softness).to(device))
+        end = _normalised(node, modules)
+        with graph.inserting_after(end):
+            added = graph.call_module(name, (node.args[0], end))
+        end.replace_all_uses_with(added)
+        added.update_arg(1, end)
     graph.lint()
     soft.recompile()
     return soft, softness
@@ -108,10 +115,17 @@ def _is_relu(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
     return node.op == "call_function" and node.target in RELUS
 
 
-def _has_ghost(module: nn.Module) -> bool:
-    if not isinstance(module, nn.Conv2d) or module.kernel_size == (1, 1) or isinstance(module.padding, str):
+def _has_ghost(module: nn.Conv2d) -> bool:
+    if module.kernel_size == (1, 1) or isinstance(module.padding, str):
         return False
     return all(2 * padding == side - 1 for padding, side in zip(module.padding, module.kernel_size, strict=True))
+
+
+def _normalised(convolution: fx.Node, modules: dict[str, nn.Module]) -> fx.Node:
+    """The batch-norm that alone reads the convolution, or else the convolution itself."""
+    readers = list(convolution.users)
+    alone = len(readers) == 1 and readers[0].op == "call_module"
+    return readers[0] if alone and isinstance(modules[str(readers[0].target)], nn.BatchNorm2d) else convolution
 
 
 def _replace(graph: fx.Graph, node: fx.Node, name: str, argument: Any) -> None:

@@ -3,7 +3,8 @@
 Four aids, all gone when training ends: soft activations (Swish, PSwish) in place of ReLU, ghost skips around the
 convolutions, smoothed labels, and an initialisation whose layers are re-scaled by what a first step would gain
 (GradInit). The first two are annealed away (`softening.py`): the published scripts leave them in, with ghost layers
-that no sparsity counts. Here what comes out is the recipe's network with ReLU and the ticket's weights, nothing else.
+that no sparsity counts. Mish, the paper's third activation, is missing. Here what comes out is the recipe's network
+with ReLU and the ticket's weights, nothing else.
 
 The mask comes from another method, by default a random one: one that scores masks at initialisation is asked for its
 masks, any other is followed to its end first and only its masks are used; or from a given card (`--given`). Weights
@@ -13,7 +14,7 @@ start from the initial ones, re-scaled while dense, then masked.
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar
 
 import torch
@@ -65,6 +66,12 @@ class ToST:
             )
         if not hasattr(self.masks, "density") or hasattr(self.masks, "tolerance"):
             raise InputError("tost: `masks` must be a method that masks weights, with a density exact to one weight")
+        default = next(each.default for each in fields(self.masks) if each.name == "density")  # type: ignore[arg-type]
+        if self.masks.density not in (default, self.density):
+            raise InputError(
+                f"tost: `masks` gets the density {self.density} of `density`, but asks for {self.masks.density}: leave "
+                "its own out"
+            )
         object.__setattr__(self, "masks", replace(self.masks, density=self.density))  # type: ignore[type-var]
 
     def find(self, network: nn.Module, task: Task, generator: torch.Generator) -> tuple[Ticket, ...]:
@@ -89,8 +96,8 @@ class ToST:
         if task.given is not None:
             return self._given(network, task.given)
         apart = copy.deepcopy(network)
-        if hasattr(self.masks, "masks"):
-            found: Masks = self.masks.masks(apart, task, generator)
+        if callable(getattr(self.masks, "masks", None)):
+            found: Masks = self.masks.masks(apart, task, generator)  # type: ignore[attr-defined]
             return found
         checkpoints = task.checkpoints
         if checkpoints.folder is not None:
@@ -98,6 +105,8 @@ class ToST:
         return dict(self.masks.find(apart, replace(task, checkpoints=checkpoints), generator)[0].masks)
 
     def _given(self, network: nn.Module, given: Ticket) -> Masks:
+        if self.masks != Random(self.density):
+            raise InputError("tost: `masks` is not followed where a card is given, whose masks are taken: leave it out")
         check_masks(network, given.masks)
         total = sum(mask.numel() for mask in given.masks.values())
         kept = sum(int(mask.sum()) for mask in given.masks.values())
