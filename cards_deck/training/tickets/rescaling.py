@@ -2,7 +2,12 @@
 
 Every weight tensor gets one positive factor. The factors are learned so that one step of gradient descent from the
 scaled weights lowers the loss most, and so that the gradient is no longer than a bound: where it is longer, they
-descend on its length instead (algorithm 1 of the paper, for SGD).
+descend on its length instead (algorithm 1 of the paper, for SGD). As in the code that ToST uses, the step that is
+looked ahead is `STEP` long whatever the gradient's length, no gradient of the factors goes through it, and the
+gradient of each factor is clipped by itself.
+
+What differs from that code: biases have no factors, images are not augmented, and the loss is not divided by `STEP`,
+which to Adam makes no difference but where it is clipped.
 """
 
 from __future__ import annotations
@@ -16,11 +21,11 @@ from cards_deck.training.loop import to_float
 from cards_deck.training.networks import memory_format
 from cards_deck.training.task import Task
 
-STEP = 0.1  # eta, the size of the step that is looked ahead
+STEP = 0.1  # eta, the length of the step that is looked ahead
 RATE = 0.01  # of the factors' own optimizer, Adam
 BOUND = 1.0  # gamma, on the gradient's length
 LEAST = 0.01  # no factor falls below
-CLIP = 1.0  # of the gradient of the factors
+CLIP = 1.0  # of the gradient of each factor
 
 
 def rescale(network: nn.Module, task: Task, generator: torch.Generator, steps: int) -> dict[str, float]:
@@ -44,7 +49,7 @@ def rescale(network: nn.Module, task: Task, generator: torch.Generator, steps: i
         ahead = torch.cat([images[:half], others[half:]]), torch.cat([labels[:half], other_labels[half:]])
         optimizer.zero_grad()
         _objective(network, weights, factors, (images, labels), ahead).backward()
-        nn.utils.clip_grad_norm_(list(factors.values()), CLIP)
+        nn.utils.clip_grad_value_(list(factors.values()), CLIP)
         optimizer.step()
         with torch.no_grad():
             for factor in factors.values():
@@ -74,7 +79,9 @@ def _objective(
     length = torch.stack([gradient.square().sum() for gradient in gradients]).sum().sqrt()
     if length > BOUND:
         return length
-    stepped = {name: value - STEP * g for (name, value), g in zip(scaled.items(), gradients, strict=True)}
+    stepped = {
+        name: value - STEP * (g / length).detach() for (name, value), g in zip(scaled.items(), gradients, strict=True)
+    }
     return _loss(network, stepped, ahead)
 
 
