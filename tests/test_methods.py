@@ -101,6 +101,7 @@ def test_a_method_is_chosen_first_or_by_flag_but_not_twice(
     assert seen[:3] == [METHODS.build("lottery", rewind=5)] * 3
     assert seen[3] == METHODS.build("rigl")
     assert "two methods, lottery and rigl: name one" in refused(["lottery", "--method", "rigl"], capsys)
+    assert "'lottery' comes after flags: a method must be the first" in refused(["--quiet", "lottery"], capsys)
     assert "unknown ticket method 'lotery': choose one of" in refused(["lotery"], capsys)
 
 

@@ -50,6 +50,7 @@ def configure(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
         "--threads", type=int, metavar="N", help="CPU threads: same seed, same threads, same bits (torch's own)"
     )
     group.add_argument("--quiet", action="store_true", help="show no progress")
+    parser.set_defaults(named_first=name is not None)
     if name is not None:
         add_member(parser, "method", METHODS, name, argv, others=False)
     add_member(parser, "augmentation", AUGMENTATIONS, "augmix", argv)
@@ -71,6 +72,11 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.threads is not None:
         set_threads(arguments.threads)
     if arguments.found_by not in (None, arguments.method):
+        if not arguments.named_first:
+            raise InputError(
+                f"{arguments.found_by!r} comes after flags: a method must be the first argument after `train`, or be "
+                f"named by --method {arguments.found_by}"
+            )
         raise InputError(f"two methods, {arguments.found_by} and {arguments.method}: name one")
     parent = _parent(arguments)
     begun = read_card(arguments.given) if arguments.given else None
