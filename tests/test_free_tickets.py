@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from cards_deck.errors import InputError
 from cards_deck.training.augmentations.crop_flip import CropFlip
 from cards_deck.training.cards import make_card
+from cards_deck.training.networks import draw_anew
 from cards_deck.training.recipe import Recipe
 from cards_deck.training.schedule import Schedule
 from cards_deck.training.task import Task
@@ -27,7 +28,7 @@ from cards_deck.training.tickets import METHODS
 from cards_deck.training.tickets import dynamic as module
 from cards_deck.training.tickets.allocation import random_masks
 from cards_deck.training.tickets.dynamic import GradientGrowth, Moves
-from cards_deck.training.tickets.free_tickets import FreeTickets, draw_anew, refining
+from cards_deck.training.tickets.free_tickets import FreeTickets, refining
 from cards_deck.training.tickets.stages import Stages, part, stage_task
 
 FOUR = Schedule(epochs=4, batch_size=16, warmup=0.25)

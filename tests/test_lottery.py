@@ -21,10 +21,10 @@ from torch import Tensor, nn
 from cards_deck.errors import InputError
 from cards_deck.training import loop
 from cards_deck.training.loop import StepHook
-from cards_deck.training.networks import prunable_weights
+from cards_deck.training.networks import draw_anew, prunable_weights
 from cards_deck.training.task import HookFactory, Task
 from cards_deck.training.tickets import METHODS, Ticket
-from cards_deck.training.tickets.lottery import Lottery, draw_again
+from cards_deck.training.tickets.lottery import Lottery
 
 SCHEDULE = replace(SHORT, epochs=3, warmup=0.25)  # 12 steps
 
@@ -135,7 +135,7 @@ def test_drawing_again_gives_a_fresh_network_and_leaves_the_global_generator_alo
     torch.manual_seed(3)
     wanted = torch.rand(1)
     torch.manual_seed(3)
-    draw_again(network, torch.Generator().manual_seed(1))
+    draw_anew(network, torch.Generator().manual_seed(1))
     assert torch.equal(torch.rand(1), wanted)
     for name, value in network.state_dict().items():
         if name in prunable_weights(network):

@@ -28,13 +28,13 @@ from cards_deck.inference.engines import EngineKind, available, load
 from cards_deck.training import loop
 from cards_deck.training.augmentations.crop_flip import CropFlip
 from cards_deck.training.cards import make_card, ticket_of
-from cards_deck.training.networks import Network, prunable_weights, resized
+from cards_deck.training.networks import Network, draw_anew, prunable_weights, resized
 from cards_deck.training.networks.resnet import ResNet
 from cards_deck.training.networks.wide_resnet import WideResNet
 from cards_deck.training.recipe import Recipe, Workbench
 from cards_deck.training.schedule import Schedule
 from cards_deck.training.tickets.channels import ChannelSet, channel_sets, choose_channels, cut, weights_left
-from cards_deck.training.tickets.structured import Structured, draw_anew, multiply_adds
+from cards_deck.training.tickets.structured import Structured, multiply_adds
 
 NETWORKS = [NETWORK, ResNet((4, 6, 8), (2, 1, 1)), WideResNet(10, 1)]
 STEM = ChannelSet(4, ("1.weight", "4.conv2.weight"), ("4.conv1.weight", "5.conv1.weight", "5.shortcut.0.weight"))

@@ -13,9 +13,25 @@ from torch import nn
 
 from cards_deck.registry import Registry, discover
 
-__all__ = ["NETWORKS", "Network", "Normalize", "initialise", "memory_format", "prunable_weights", "resized"]
+__all__ = [
+    "NETWORKS",
+    "Network",
+    "Normalize",
+    "draw_anew",
+    "initialise",
+    "memory_format",
+    "prunable_weights",
+    "resized",
+]
 
-from cards_deck.training.networks.layers import Normalize, initialise, memory_format, prunable_weights, resized
+from cards_deck.training.networks.layers import (
+    Normalize,
+    draw_anew,
+    initialise,
+    memory_format,
+    prunable_weights,
+    resized,
+)
 
 
 class Network(Protocol):

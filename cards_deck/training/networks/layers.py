@@ -37,6 +37,21 @@ def initialise(network: nn.Module) -> None:
             nn.init.zeros_(module.bias)
 
 
+def draw_anew(network: nn.Module, generator: torch.Generator) -> None:
+    """Give `network` fresh weights and batch-norm, in place, from a seed that `generator` (CPU) draws.
+
+    They are drawn on the CPU, so that they are the same wherever the network lies; torch's own stream is left alone.
+    """
+    fresh = copy.deepcopy(network).cpu()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(torch.randint(2**40, (), generator=generator)))
+        for module in fresh.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear | nn.BatchNorm2d):
+                module.reset_parameters()
+        initialise(fresh)
+    network.load_state_dict(fresh.state_dict())
+
+
 def prunable_weights(network: nn.Module) -> dict[str, Tensor]:
     """Return the convolution and linear weights by name: what `density` counts, stem and head included."""
     return {

@@ -14,7 +14,6 @@ weights (there, drawn one by one); a ticket is the last network of its refinemen
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -24,7 +23,7 @@ import torch
 from torch import nn
 
 from cards_deck.errors import InputError
-from cards_deck.training.networks import initialise
+from cards_deck.training.networks import draw_anew
 from cards_deck.training.task import Task
 from cards_deck.training.tickets import METHODS
 from cards_deck.training.tickets.allocation import check_distribution, random_masks
@@ -133,15 +132,3 @@ class FreeTickets:
 def refining(peak: float, progress: float) -> float:
     """Learning rate after `progress` (0 to 1) of a refinement: a tenth of the peak, then a hundredth."""
     return peak * (0.1 if progress < 0.5 else 0.01)
-
-
-def draw_anew(network: nn.Module, generator: torch.Generator) -> None:
-    """Give `network` fresh weights and batch-norm, in place, from a seed that `generator` draws."""
-    fresh = copy.deepcopy(network).cpu()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(torch.randint(2**40, (), generator=generator)))
-        for module in fresh.modules():
-            if isinstance(module, nn.Conv2d | nn.Linear | nn.BatchNorm2d):
-                module.reset_parameters()
-        initialise(fresh)
-    network.load_state_dict(fresh.state_dict())

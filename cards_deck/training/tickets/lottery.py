@@ -22,7 +22,7 @@ import torch
 from torch import nn
 
 from cards_deck.errors import InputError
-from cards_deck.training.networks import initialise, prunable_weights
+from cards_deck.training.networks import draw_anew, prunable_weights
 from cards_deck.training.rewinding import RewindPoint
 from cards_deck.training.task import Task
 from cards_deck.training.tickets import METHODS
@@ -73,18 +73,7 @@ class Lottery:
             masks = prune_smallest(prunable_weights(network), masks, kept)
             start: RewindPoint | None = point
             if self.reinitialise and kept == levels[-1]:
-                draw_again(network, generator)
+                draw_anew(network, generator)
                 start = None
             masks = train_masked(network, masks, task, f"level-{level:02d}", start=start)
         return (Ticket.of(network, masks),)
-
-
-def draw_again(network: nn.Module, generator: torch.Generator) -> None:
-    """Give `network` new random weights and fresh batch-norm in place, as a network of its kind begins."""
-    seed = int(torch.randint(2**31, (1,), generator=generator))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        for module in network.modules():
-            if isinstance(module, nn.Conv2d | nn.Linear | nn.BatchNorm2d):
-                module.reset_parameters()
-        initialise(network)

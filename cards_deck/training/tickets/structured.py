@@ -13,7 +13,6 @@ allows; the weights of a batch-norm go with their channels.
 from __future__ import annotations
 
 import copy
-import math
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
@@ -23,7 +22,7 @@ from torch import nn
 from cards_deck.costs import layer_costs
 from cards_deck.errors import InputError
 from cards_deck.training.export import export_graph
-from cards_deck.training.networks import prunable_weights
+from cards_deck.training.networks import draw_anew, prunable_weights
 from cards_deck.training.schedule import Schedule
 from cards_deck.training.task import Task
 from cards_deck.training.tickets import METHODS
@@ -106,22 +105,3 @@ def multiply_adds(network: nn.Module, image_size: int) -> int:
     graph = export_graph(network)
     used = {name: shapes[name] for name in graph.parameter_names}
     return sum(layer.macs for layer in layer_costs(graph, used, image_size))
-
-
-@torch.no_grad()
-def draw_anew(network: nn.Module, generator: torch.Generator) -> None:
-    """Give `network` fresh weights from `generator` (CPU), in place.
-
-    Convolutions are Kaiming-normal (fan out), linear layers uniform in +-1/sqrt(inputs), as `networks.initialise`
-    leaves them; batch-norm starts again.
-    """
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d):
-            deviation = math.sqrt(2 / (module.out_channels * math.prod(module.kernel_size)))
-            module.weight.copy_(torch.randn(module.weight.shape, generator=generator) * deviation)
-        elif isinstance(module, nn.Linear):
-            bound = 1 / math.sqrt(module.in_features)
-            for values in module.parameters():
-                values.copy_((torch.rand(values.shape, generator=generator) * 2 - 1) * bound)
-        elif isinstance(module, nn.BatchNorm2d):
-            module.reset_parameters()
