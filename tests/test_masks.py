@@ -40,6 +40,7 @@ def _deck(cards: list[Card]) -> Deck:
         augmentations=("augmix",),
         log_amplitude=made.references.log_amplitude[:1],
         scale=made.references.scale[:1],
+        tails=None if made.references.tails is None else made.references.tails[:1],
     )
     return dataclasses.replace(made, cards=tuple(cards), references=references)
 
