@@ -16,6 +16,8 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "compare": commands.compare,
     "robustbench": commands.robustbench,
     "table": commands.table,
+    "tickets": commands.tickets,
+    "claims": commands.claims,
 }
 
 

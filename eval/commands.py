@@ -137,3 +137,17 @@ def table(arguments: Sequence[str]) -> int:
     from eval import tables
 
     return tables.main(arguments)
+
+
+def tickets(arguments: Sequence[str]) -> int:
+    """Ticket methods over densities and seeds."""
+    from eval.tickets import grid
+
+    return grid.main(arguments)
+
+
+def claims(arguments: Sequence[str]) -> int:
+    """The claims of sixteen papers."""
+    from eval.tickets import scoreboard
+
+    return scoreboard.main(arguments)

@@ -24,6 +24,8 @@ python -m eval report FOLDER...                  render reports again from their
 python -m eval compressed DECK OTHER... --data ROOT  a deck beside its compressed versions
 python -m eval compare FOLDER FOLDER...          several decks, or one deck under several gates, side by side
 python -m eval table [--write FILE...]           the table of all measured results
+python -m eval tickets --data ROOT               ticket methods over densities and seeds: tables and curves
+python -m eval claims --data ROOT                the claims of sixteen papers, tried here: the scoreboard
 """
 
 

@@ -74,7 +74,8 @@ def _part(data: Dataset, size: int | None) -> Dataset:
     """`size` images, of every class as many."""
     if size is not None and size > len(data):
         raise InputError(
-            f"the setting asks for {size:,} {data.split} images of {data.name!r}, which has {len(data):,}: ask for fewer"
+            f"the setting asks for {size:,} {data.split} images of {data.name!r}, which has {len(data):,}: ask for "
+            "fewer"
         )
     return data.subset(balanced_subset(data.labels, ranks_by_pixels(data.images, 0), size))
 
