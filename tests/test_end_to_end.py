@@ -25,7 +25,16 @@ ROOT = Path(__file__).resolve().parent.parent
 SIZE = 64
 CLASSES = ("checks", "columns", "disc", "rows")
 TRAIN, TEST = 40, 6  # images of each class
-NETWORK = ("--network.widths", "16,24,32", "--network.blocks", "1,1,1", "--method.density", "0.5")
+NETWORK = (
+    "--network.widths",
+    "16,24,32",
+    "--network.blocks",
+    "1,1,1",
+    "--method.density",
+    "0.5",
+    "--method.interval",
+    "10",
+)
 SCHEDULE = ("--schedule.batch_size", "16", "--schedule.learning_rate", "0.1")
 
 

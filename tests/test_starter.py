@@ -23,7 +23,7 @@ TRAIN, VALIDATION = patterns(32), patterns(16, seed=1, split="validation")
 
 def shrink(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same deck of smaller networks, trained for an epoch each."""
-    small = {"network": NETWORK, "schedule": replace(SHORT, epochs=1)}
+    small = {"network": NETWORK, "schedule": replace(SHORT, epochs=1, batch_size=8)}
     monkeypatch.setattr(starter, "BASE", replace(starter.BASE, **small, method=RigL(density=0.3, interval=1)))  # type: ignore[arg-type]
     tuned = {name: replace(recipe, **small) for name, recipe in starter.TUNED.items()}  # type: ignore[arg-type]
     monkeypatch.setattr(starter, "TUNED", tuned)
