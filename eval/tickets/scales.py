@@ -86,7 +86,7 @@ def cell(
 SMALL = Scale(
     name="small",
     network=describe(NETWORKS.build("resnet", widths=(16, 32, 64), blocks=(1, 1, 1))),
-    schedule=Schedule(epochs=8, batch_size=64, warmup=0.1, sizes=((0.6, 16), (0.9, 24))),
+    schedule=Schedule(epochs=10, batch_size=64, warmup=0.1, sizes=((0.5, 16), (0.85, 24))),
     images=5000,
     density=0.1,
     sparse=0.03,

@@ -18,7 +18,7 @@ def ticket(scale: Scale, seed: int, pretraining: str, density: float) -> Cell:
         step_size=1.25 * attack["levels"] / max(attack["train_steps"] - 1, 1),
     )  # fmt: skip
     options = {"pgd": {key: attack[key] for key in ("levels", "steps", "images")}}
-    setting = scale.setting(scale.with_epochs(0.75))
+    setting = scale.setting(scale.with_epochs(0.5))
     return cell(f"double_win-{pretraining}-d{density:g}", scale, seed, method, options=options, setting=setting)
 
 

@@ -13,7 +13,7 @@ RATES = (0.01, 0.02, 0.03, 0.05)
 def soup(scale: Scale, seed: int) -> Cell:
     """Four tunings of one ticket, of different learning rates and orders of the data."""
     sizes = ((0.67, 24),) if scale.name == "small" else ()
-    schedule = scale.with_epochs(0.375, decay="cosine", warmup=0.0, sizes=sizes)
+    schedule = scale.with_epochs(0.2, decay="cosine", warmup=0.0, sizes=sizes)
     options = {"learning_rates": list(RATES), "statistics": "recomputed"}
     method = described("rigl", density=scale.density, interval=scale.interval)
     return cell(

@@ -19,7 +19,7 @@ def base(scale: Scale, seed: int) -> Cell:
 def tuned(scale: Scale, seed: int) -> Cell:
     """Tuned on clean images, its mask fixed."""
     sizes = ((0.5, 24),) if scale.name == "small" else ()
-    schedule = scale.with_epochs(0.5, learning_rate=0.03, decay="cosine", warmup=0.0, sizes=sizes)
+    schedule = scale.with_epochs(0.3, learning_rate=0.03, decay="cosine", warmup=0.0, sizes=sizes)
     return cell(
         "wise_ft", scale, seed, described("rigl", density=scale.density, interval=scale.interval),
         given=base(scale, seed), procedure="wise_ft", options={"statistics": "averaged"},
