@@ -11,6 +11,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 
 from cards_deck.errors import CardsDeckError
 from eval.tickets.cells import Cell, with_givens
+from eval.tickets.images import stock
 from eval.tickets.run import Place, card_files, first_card, make
 
 # As for the training of decks: glibc gives the memory of activations back to the system at every step otherwise.
@@ -36,8 +37,13 @@ def outstanding(cells: Iterable[Cell], place: Place) -> list[Cell]:
 
 
 def run_all(cells: Sequence[Cell], place: Place, processes: int = 1) -> list[str]:
-    """Make all `cells`; returns a line for each that failed. Cells that begin with another wait for it."""
+    """Make all `cells`; returns a line for each that failed. Cells that begin with another wait for it.
+
+    What is wrong with the data is raised once, before any of them.
+    """
     waiting, failed, done = outstanding(cells, place), [], 0
+    if waiting:
+        stock(place.root, waiting[0].setting, waiting[0].seed, place.work / "images")
     total, started = len(waiting), time.monotonic()
 
     def note(cell: Cell, error: BaseException | None) -> None:
