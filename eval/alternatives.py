@@ -1,7 +1,7 @@
 """Every kind of gate on the same cards, fitted on validation images: what a deck's own gate is compared with.
 
-Gates compete at equal cost: no more than `MOST_CARDS` cards per image on average, clean and corrupted alike. Which one
-would be chosen is decided on validation images that it was not fitted on.
+Gates compete at equal cost: no more than `MOST_CARDS` cards per image on average, clean and corrupted alike; each kind
+is also fitted for fewer. Which one would be chosen is decided on validation images that it was not fitted on.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ KINDS = tuple(kind for kind in GATES.names() if kind != "uniform")  # the plain 
 
 
 def fit_gates(deck: Deck, validation: Validation) -> Chosen:
-    """A gate of each kind for the deck's cards, under the limits of the deck's own gate."""
+    """Gates of each kind for the deck's cards, under the limits of the deck's own gate."""
     costs = [float(card_costs(card, deck.image_size).macs_executed) for card in deck.cards]
     return choose_gate(observed(validation), Known.of(deck), deck.gate, kinds=KINDS, most_cards=MOST_CARDS, costs=costs)
 

@@ -12,9 +12,10 @@ from cards_deck.card import Card
 from cards_deck.corruptions import SEVERITIES
 from cards_deck.costs import card_costs
 from cards_deck.deck import Deck, card_sizes
+from cards_deck.inference.gates import Candidate
 from eval.alternatives import MOST_CARDS
 from eval.metrics import Bools, Floats, cell_groups, intervals, per_image_means
-from eval.routes import BOUNDS, FITTED, Routes
+from eval.routes import AT, BOUNDS, FITTED, Routes, fitted_gates
 from eval.summary import CellSummary
 
 if TYPE_CHECKING:
@@ -33,8 +34,8 @@ class Measured:
 
     @property
     def routes(self) -> tuple[str, ...]:
-        """The measured routes, in the order of reports."""
-        return tuple(self.clean.routes)
+        """The measured routes, in the order of reports, without the gates of smaller budgets."""
+        return tuple(name for name in self.clean.routes if AT not in name)
 
     def correct(self, route: str) -> Bools:
         """bool [cells, n]"""
@@ -70,7 +71,7 @@ def headline_results(
         "routes": {name: lines[name] | _costs(measured, name) for name in measured.routes},
         "differences": {name: lines[name] for name in differences},
         "regret": {name: lines[f"regret {name}"]["mean"] for name in regrets},
-        "gates": _gates(routes, lines),
+        "gates": _gates(routes, lines, measured),
         "cards": [
             card_facts(card, deck) | {"bytes": sizes[card.name]} | lines[f"card {place}"]
             for place, card in enumerate(deck.cards)
@@ -84,24 +85,42 @@ def headline_results(
     }
 
 
-def _gates(routes: Routes, lines: Mapping[str, Json]) -> Json | None:
-    """What was fitted on validation images, and what each kind is worth: its accuracies stand among "routes"."""
+def _gates(routes: Routes, lines: Mapping[str, Json], measured: Measured) -> Json | None:
+    """What was fitted on validation images, and what each kind is worth: its accuracies stand among "routes", and
+    under "points" those of every budget."""
     chosen = routes.chosen
     if chosen is None:
         return None
+    points: dict[str, list[Json]] = {kind: [] for kind in chosen.candidates}
+    for name, one in fitted_gates(chosen).items():
+        points[one.gate.config.kind].append(_point(name, one, measured))
     return {
         "most_cards": MOST_CARDS,
         "chosen": chosen.kind,
+        "chosen_budget": chosen.best.budget,
         "skipped": dict(chosen.skipped),
         "kinds": {
             kind: {
                 "route": f"{FITTED}{kind}",
-                "validation": dict(candidate.score.as_dict()),
-                "config": candidate.gate.config.summary(),
+                "validation": found[-1].as_dict(),
+                "config": found[-1].gate.config.summary(),
                 "minus_uniform": lines[f"{FITTED}{kind} minus uniform"],
+                "points": points[kind][::-1],
             }
-            for kind, candidate in chosen.candidates.items()
+            for kind, found in chosen.candidates.items()
         },
+    }
+
+
+def _point(name: str, one: Candidate, measured: Measured) -> Json:
+    """Accuracy and cost of a gate: what its picture draws."""
+    costs = [cell.routes[name].cost for cell in measured.cells]
+    return {
+        "budget": one.budget,
+        "validation": round(one.score.score, 6),
+        "clean": round(float(measured.clean.routes[name].correct.mean()), 6),
+        "mean": round(float(measured.correct(name).mean()), 6),
+        "cards_per_image": round(float(np.mean(costs)), 6),
     }
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cards_deck.deck import Deck
-from cards_deck.inference.gates import Chosen
+from cards_deck.inference.gates import Candidate, Chosen
 from cards_deck.inference.predictor import combine
 from cards_deck.spectrum import Floats
 from eval.alternatives import KINDS, fit_gates
@@ -40,6 +40,7 @@ from eval.routing import (
 from eval.validation import Validation
 
 FITTED = "gate_"  # before the name of a kind: the route of a gate that was fitted here
+AT = "@"  # between that and a smaller budget of cards per image
 BASELINES = ("uniform", "best_card", "random_card", "random_cards", "confidence", "classifier")
 BOUNDS = ("cell_oracle", "oracle")  # they look at the labels
 ROUTES = ("gated", *BASELINES, *(f"{FITTED}{kind}" for kind in KINDS), *BOUNDS)
@@ -70,8 +71,8 @@ class Routes:
 
     @property
     def systems(self) -> tuple[str, ...]:
-        """The routes that could be served: all but the bounds."""
-        return tuple(name for name in self.members if name not in BOUNDS)
+        """The routes that are compared: all but the bounds and the gates of smaller budgets."""
+        return tuple(name for name in self.members if name not in BOUNDS and AT not in name)
 
     @property
     def studied(self) -> tuple[str, ...]:
@@ -80,8 +81,8 @@ class Routes:
 
     @property
     def fitted(self) -> tuple[str, ...]:
-        """The gates that were fitted here."""
-        return tuple(name for name in self.members if name.startswith(FITTED))
+        """The gates that were fitted here, for the whole budget."""
+        return tuple(name for name in self.systems if name.startswith(FITTED))
 
     def as_dict(self, deck: Deck) -> dict[str, Any]:
         """JSON form of what validation images decided: temperatures, and the classifier's classes and cards."""
@@ -125,12 +126,20 @@ def fit_routes(deck: Deck, best_card: int, validation: Validation | None, *, see
         chosen = pool.submit(fit_gates, deck, validation)
         members["confidence"] = Confidence(pool.submit(card_temperatures, cells).result(), among)
         members["classifier"] = classifier.result()
-        for kind, candidate in chosen.result().candidates.items():
-            members[f"{FITTED}{kind}"] = OtherGate(candidate.gate)
+        members |= {name: OtherGate(one.gate) for name, one in fitted_gates(chosen.result()).items()}
         untempered = Routes(members | bounds, {})
         fitted = pool.map(lambda name: _temperature(untempered, name, cells), untempered.systems)
         temperatures = dict(zip(untempered.systems, fitted, strict=True))
     return Routes(members | bounds, temperatures, chosen.result())
+
+
+def fitted_gates(chosen: Chosen) -> dict[str, Candidate]:
+    """The gates that were fitted, by the names of their routes: of each kind the largest budget first."""
+    return {
+        f"{FITTED}{kind}{f'{AT}{one.budget:g}' if one is not found[-1] else ''}": one
+        for kind, found in chosen.candidates.items()
+        for one in reversed(found)
+    }
 
 
 def _temperature(routes: Routes, name: str, cells: Sequence[CellAnswers]) -> float:

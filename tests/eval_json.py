@@ -103,6 +103,7 @@ class Maker(BeyondMaker):
         return {
             "most_cards": 2.0,
             "chosen": "spectrum_cascade",
+            "chosen_budget": 1.5,
             "skipped": {},
             "kinds": {
                 kind: {
@@ -110,6 +111,10 @@ class Maker(BeyondMaker):
                     "validation": {"score": 0.87, "clean": 0.9, "corrupted": 0.84, "cards": 1.9},
                     "config": {"kind": kind, "max_cards": 2, "unknown_quantile": 0.995, "threshold": 0.9},
                     "minus_uniform": minus_uniform(f"gate_{kind}"),
+                    "points": [
+                        {"budget": 1.0, "cards_per_image": 1.0, "mean": lines[f"gate_{kind}"]["mean"]["value"] - 0.01},
+                        {"budget": 2.0, "cards_per_image": 1.9, "mean": lines[f"gate_{kind}"]["mean"]["value"]},
+                    ],
                 }
                 for kind in KINDS
             },

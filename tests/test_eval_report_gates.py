@@ -27,10 +27,10 @@ def test_gates_are_compared_in_a_table_and_one_picture(reports: dict[str, Json])
     result["gates"]["kinds"]["router"]["minus_uniform"]["mean"] = {"value": 0.012, "low": 0.01, "high": 0.014}
     section = gates.compared(Suites((result,)))
     assert section is not None
-    _, _, table, pictures = section.blocks
+    _, _, table, pictures, _ = section.blocks
     rows = {row.name.text: row for row in table.rows}  # type: ignore[union-attr]
-    assert [row.name.tag for row in rows.values()].count("best on validation") == 1
-    assert rows["Gate: spectrum, then confidence"].name.tag == "best on validation"
+    assert [name for name, row in rows.items() if row.name.tag] == ["Gate: spectrum, then confidence"]
+    assert rows["Gate: spectrum, then confidence"].name.tag == "best on validation, at 1.5 passes"
     gain = rows["Gate: learned router"].cells[5]
     assert (gain.text, gain.detail, gain.kind) == ("+1.2", "+1.0 to +1.4", "better")  # type: ignore[union-attr]
     drawn = pictures.pictures[0].svg  # type: ignore[union-attr]
@@ -38,6 +38,16 @@ def test_gates_are_compared_in_a_table_and_one_picture(reports: dict[str, Json])
     assert len(shown) == 13
     for name in shown:
         assert ROUTE_LABELS[name] in drawn
+    tests = result["significance"]["gated_vs_uniform"]
+    for rows_of in tests.values():
+        for cell in rows_of:
+            cell |= {"gained": 20, "lost": 20}
+    result["n"] = 1000
+    tests["fog"][2] |= {"gained": 10, "lost": 60}
+    tests["snow"][0] |= {"gained": 90, "lost": 10}
+    said = gates.compared(Suites((result,))).blocks[-1].text  # type: ignore[union-attr]
+    assert "above it in 1, below it in 1 of" in said
+    assert "At its worst, fog at severity 3, it is −5.0 points [−6.6, −3.4] away" in said
     result["gates"] = None
     assert gates.compared(Suites((result,))) is None
 

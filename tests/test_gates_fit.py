@@ -20,6 +20,7 @@ from cards_deck.inference.gates import (
     build_gate,
     choose_gate,
     fit_gate,
+    judge,
     score,
 )
 from cards_deck.inference.gates._likelihood import calibrated_right, fit_temperatures, mixture_loss
@@ -187,22 +188,66 @@ def test_the_same_rows_give_the_same_gate_within_the_budget(kind: str) -> None:
     assert one.config.unknown_quantile == 0.995
 
 
-def test_the_best_kind_on_images_it_was_not_fitted_on_is_chosen() -> None:
+def test_the_cheapest_gate_near_the_best_is_chosen_on_images_it_was_not_fitted_on() -> None:
     chosen = choose_gate(ROWS, known(), GateConfig(max_cards=2, abstain_below=0.2), most_cards=2.0)
     assert set(chosen.candidates) == set(GATES.names())
-    within = {kind: one.score.score for kind, one in chosen.candidates.items() if one.score.cards <= 2.01}
-    assert "uniform" not in within
-    assert within[chosen.kind] == max(within.values())
+    everything = [one for found in chosen.candidates.values() for one in found]
+    within = [one for one in everything if one.score.cards <= 2.01 and one.gate.limit <= 2]
+    best = max(one.score.score for one in within)
+    near = [one for one in within if best - one.score.score <= one.behind[1] + 1e-9]
+    assert chosen.best in near
+    assert chosen.best.score.cards == pytest.approx(min(one.score.cards for one in near), abs=0.01)
     assert chosen.gate.config.abstain_below == 0.2
-    assert chosen.as_dict()["kind"] == chosen.kind
+    assert chosen.as_dict()["kind"] == chosen.kind == chosen.best.gate.config.kind
     first, second = ROWS.halves()
     crossed = [
         score(fit_gate("router", one, GateConfig(max_cards=2), known()), other).score
         for one, other in ((first, second), (second, first))
     ]
-    assert chosen.candidates["router"].score.score == pytest.approx(np.mean(crossed))
+    assert chosen.candidates["router"][-1].score.score == pytest.approx(np.mean(crossed))
     refitted = fit_gate("router", ROWS, GateConfig(max_cards=2), known())
-    assert np.array_equal(chosen.candidates["router"].gate.config.arrays["weights"], refitted.config.arrays["weights"])
+    weights = chosen.candidates["router"][-1].gate.config.arrays["weights"]
+    assert np.array_equal(weights, refitted.config.arrays["weights"])
+
+
+def test_a_larger_budget_is_spent_only_where_it_helps() -> None:
+    """With one card that knows everything a second one is worth nothing."""
+    skill = np.array([[6.0, 6.0, 6.0], [0.0, 0.0, 0.0], [0.1, 0.1, 0.1], [0.0, 0.0, 0.0]])
+    chosen = choose_gate(observed(skill=skill), known(), GateConfig(max_cards=3), most_cards=3.0)
+    assert chosen.best.score.cards < 1.1
+    budgets = [one.budget for one in chosen.candidates["router"]]
+    assert budgets == sorted(set(budgets))
+    assert {one.gate.config.max_cards for found in chosen.candidates.values() for one in found} == {3}
+
+
+def test_the_plain_average_is_not_chosen_beyond_the_decks_limit() -> None:
+    """However good it is: three cards of one kind help each other most on average."""
+    skill = np.array([[1.0, 1.0, 1.0]] * 3 + [[0.1, 0.1, 0.1]])
+    bound = choose_gate(observed(skill=skill), known(), GateConfig(max_cards=2), most_cards=4.0)
+    free = choose_gate(observed(skill=skill), known(), GateConfig(max_cards=3), most_cards=4.0, kinds=["uniform"])
+    assert bound.candidates["uniform"][0].score.score > bound.best.score.score
+    assert bound.kind != "uniform"
+    assert bound.best.score.cards <= 2
+    assert free.kind == "uniform"
+
+
+def test_differences_of_gates_are_paired_over_images() -> None:
+    gates = [fit_gate(kind, ROWS, GateConfig(max_cards=1), known(), most_cards=1.0) for kind in ("router", "cascade")]
+    one, other = (judge(gate, OTHERS) for gate in gates)
+    gain, error = one.minus(other)
+    assert gain == pytest.approx(one.score.score - other.score.score)
+    of_image = [float((OTHERS.share * (one.right * 1.0 - other.right))[OTHERS.image == i].sum()) for i in range(60)]
+    assert error == pytest.approx(np.std(of_image, ddof=1) * np.sqrt(60))
+    again = np.random.default_rng(0).integers(0, 60, (4000, 60))
+    assert error == pytest.approx(np.array(of_image)[again].sum(axis=1).std(), rel=0.1)
+    cell, loss = one.worst(other)
+    losses = {
+        name: (other.right * 1.0 - one.right)[OTHERS.cell == place].mean() for place, name in enumerate(CELLS)
+    }
+    assert (cell, loss) == (max(losses, key=lambda name: losses[name]), pytest.approx(max(losses.values())))
+    halves = [dataclasses.replace(one, observed=half) for half in OTHERS.halves()]
+    parts = [judge(gates[0], half.observed) for half in halves]
+    assert type(one).merged(*parts, OTHERS).same(one)
 
 
 def test_kinds_that_do_not_fit_are_left_out() -> None:

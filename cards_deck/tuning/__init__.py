@@ -12,6 +12,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from cards_deck.deck import Deck
 from cards_deck.errors import InputError
 from cards_deck.gate_config import GateConfig
 from cards_deck.inference.engines import EngineKind
-from cards_deck.inference.gates import Known, Observed, build_gate
+from cards_deck.inference.gates import Known, Observed, build_gate, gate_for
 from cards_deck.inference.pooling import combine
 from cards_deck.inference.predictor import Predictor
 from cards_deck.spectrum import Images, check_images, log_amplitude
@@ -66,6 +67,7 @@ def tune(
     *,
     augment: Augment | None = None,
     most_cards: float | None = None,
+    limits: Mapping[str, Any] = MappingProxyType({}),
     engine: EngineKind = EngineKind.AUTO,
     threads: int = 1,
     seed: int = 0,
@@ -79,6 +81,7 @@ def tune(
         augment: makes images under the augmentation that a card's record describes (with a seed). None: the reference
             spectra stay, and the unknown threshold can only rise.
         most_cards: mean cards per image that the gate may use (None: what it used before).
+        limits: fields of `GateConfig` that the new gate has in the place of the deck's, such as `abstain_below`.
         engine: how cards run.
         threads: of each card's engine.
         seed: of the augmented images.
@@ -99,18 +102,19 @@ def tune(
     rows = np.tile(half, len(cells))
     fit_on, held_out = whole.rows(rows), whole.rows(~rows)
     best = fit(deck, fit_on, most_cards)
-    before, after = measure(predictor, (predictor.gate, best.gate), held_out, images[~half])
-    new = dataclasses.replace(deck, references=best.references, gate=best.gate.config, folder=None)
-    return Tuned(new, before, after, int(half.sum()), best.name, _left_out(deck, augment))
+    config = dataclasses.replace(best.gate.config, **limits)
+    new = dataclasses.replace(deck, references=best.references, gate=config, folder=None)
+    before, after = measure(predictor, (predictor.gate, gate_for(new)), held_out, images[~half])
+    return Tuned(new, before, after, int(half.sum()), best.name, _left_out(deck, augment, limits))
 
 
-def _left_out(deck: Deck, augment: Augment | None) -> tuple[str, ...]:
+def _left_out(deck: Deck, augment: Augment | None, limits: Mapping[str, Any]) -> tuple[str, ...]:
     found = []
     if augment is None:
         found.append("reference spectra: torch, which makes the augmentations, is not installed")
     if deck.gate.arrays:
         found.append(f"{', '.join(deck.gate.arrays)}: learned from labels")
-    if deck.gate.abstain_below is not None:
+    if deck.gate.abstain_below is not None and "abstain_below" not in limits:
         found.append("abstain_below: needs labels")
     return tuple(found)
 

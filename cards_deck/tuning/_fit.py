@@ -16,7 +16,9 @@ from cards_deck.tuning._references import refitted
 WORTH = 0.01  # of agreement
 VALUES = (0.0, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.97, 0.99)
 MARGINS = (1.2,)
-BEYOND = {"margin": MARGINS, "power": POWERS}  # ratios and exponents, which have no upper end; all else is a share
+PLACES = tuple(float(places) for places in range(1, 9))
+# Ratios, exponents and whole numbers; all else is a share.
+BEYOND = {"margin": MARGINS, "power": POWERS, "places": PLACES}
 
 
 @dataclass(frozen=True, eq=False)

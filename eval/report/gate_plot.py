@@ -18,21 +18,32 @@ SIZE = (1040, 430)
 ROOM = 0.25  # of the range of points: how far beyond them a line may lie and still be drawn at its height
 
 
-def passes_picture(name: str, points: Sequence[Point], lines: Mapping[str, tuple[float, str, str]]) -> str:
+Curve = tuple[str, Sequence[tuple[float, float]]]
+
+
+def passes_picture(
+    name: str,
+    points: Sequence[Point],
+    lines: Mapping[str, tuple[float, str, str]],
+    curves: Sequence[Curve] = (),
+) -> str:
     """Accuracy in % (upwards) against mean passes per image, each point with its label.
+
+    `curves` are colours with (passes, accuracy) of one system at several costs, which may end in a point.
 
     `lines` are references: label -> (accuracy, colour, line style), drawn across, and labelled where no point is called
     so. What lies far from the points of ours (`Point.ours`) is not drawn at its height but named at the edge with an
     arrow, so that it does not squeeze the rest. Intervals are not drawn: those of differences are what counts.
     """
-    ours = [100 * p.accuracy for p in points if p.ours]
+    ours = [100 * p.accuracy for p in points if p.ours] + [100 * level for _, curve in curves for _, level in curve]
     room = ROOM * max(max(ours) - min(ours), 1.0)
     near = [100 * level for level, _, _ in lines.values() if min(ours) - room <= 100 * level <= max(ours) + room]
     low, high = math.floor(2 * min([*ours, *near]) - 0.4) / 2, math.ceil(2 * max([*ours, *near]) + 0.4) / 2
     inside = [p for p in points if low <= 100 * p.accuracy <= high]
 
     def draw(axes: Axes) -> None:
-        axes.set_xlim(min(p.cost for p in points) - 0.35, max(p.cost for p in points) + 0.6)
+        costs = [p.cost for p in points] + [cost for _, curve in curves for cost, _ in curve]
+        axes.set_xlim(min(costs) - 0.35, max(costs) + 0.6)
         axes.xaxis.set_major_locator(MultipleLocator(0.5))
         axes.set_ylim(low, high)
         axes.yaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10]))
@@ -42,6 +53,9 @@ def passes_picture(name: str, points: Sequence[Point], lines: Mapping[str, tuple
                 axes.axhline(100 * level, color=COLOURS[colour], linestyle=style, linewidth=1.2, alpha=0.6)
                 if text not in {p.label for p in points}:
                     _at_the_right(axes, f"{text} {percent(level)}", 100 * level, colour)
+        for colour, curve in curves:
+            passes, levels = [cost for cost, _ in curve], [100 * level for _, level in curve]
+            axes.plot(passes, levels, "-o", color=COLOURS[colour], linewidth=1.2, markersize=4, alpha=0.75)
         for p in inside:
             colour = COLOURS[p.colour]
             axes.plot([p.cost], [100 * p.accuracy], p.marker, color=colour, markersize=8 if p.ours else 6)

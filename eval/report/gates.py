@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from eval.numbers import BOUNDS, ROUTE_LABELS, percent
+import math
+
+from eval.numbers import BOUNDS, ROUTE_LABELS, percent, points, words
 from eval.report.blocks import Block, Cell, Column, Heading, Picture, Pictures, Row, Section, Table, Text
 from eval.report.corruptions import accuracy, difference
 from eval.report.files import Json, Suites
@@ -26,17 +28,24 @@ def compared(suites: Suites) -> Section | None:
     blocks: list[Block] = []
     for suite in suites.of("corruptions"):
         if suite.get("gates"):
-            blocks += [Heading(suite["title"]), _table(suite), Pictures((_picture(suite),), "large"), *_skipped(suite)]
+            blocks += [Heading(suite["title"]), _table(suite), Pictures((_picture(suite),), "large")]
+            blocks += [_worst(suite), *_skipped(suite)]
     return Section("gates", "Gates compared", (Text(_note(suites)), *blocks)) if blocks else None
 
 
 def _note(suites: Suites) -> str:
     found = next(suite["gates"] for suite in suites.of("corruptions") if suite.get("gates"))
     own = (suites.deck.get("gate") or {}).get("kind", "?")
+    marked = "the best by it is marked. "
+    if "chosen_budget" in found:
+        marked = (
+            "marked is the cheapest within one standard error of the best. The picture also has each kind fitted for "
+            "fewer passes, joined by a line. "
+        )
     return (
         f"Accuracy in %, 95 % intervals below. The deck's own gate is of the kind “{own}”. The others were fitted on "
         f"validation images, for at most {found['most_cards']:g} passes per image on average there. Validation: mean "
-        "accuracy of clean and of corrupted images that the gate was not fitted on; the best by it is marked. "
+        f"accuracy of clean and of corrupted images that the gate was not fitted on; {marked}"
         "Differences are paired, in points, and coloured only where their interval excludes zero."
     )
 
@@ -48,10 +57,15 @@ def _table(suite: Json) -> Table:
         _row(suite, "gated", suite["differences"].get("gated_minus_uniform"), None, ""),
     ]
     for kind, found in gates["kinds"].items():
-        tag = "best on validation" if kind == gates["chosen"] else ""
+        tag = _tag(gates) if kind == gates["chosen"] else ""
         if found["route"] in routes:
             rows.append(_row(suite, found["route"], found["minus_uniform"], found["validation"], tag))
     return Table(HEADS, tuple(rows), "narrow tight")
+
+
+def _tag(gates: Json) -> str:
+    budget = gates.get("chosen_budget", gates["most_cards"])
+    return "best on validation" + (f", at {budget:g} passes" if budget < gates["most_cards"] else "")
 
 
 def _row(suite: Json, route: str, gain: Json | None, validation: Json | None, tag: str) -> Row:
@@ -66,7 +80,7 @@ def _row(suite: Json, route: str, gain: Json | None, validation: Json | None, ta
 
 def _picture(suite: Json) -> Picture:
     routes = suite["routes"]
-    points = [
+    drawn_points = [
         Point(
             ROUTE_LABELS[name],
             routes[name]["cards_per_image"],
@@ -83,8 +97,36 @@ def _picture(suite: Json) -> Picture:
         for name in ("uniform", "best_card", *BOUNDS)
         if name in routes
     }
-    drawn = passes_picture(f"gates-{suite['suite']}", points, lines)
+    curves = {
+        kind["route"]: [(one["cards_per_image"], one["mean"]) for one in kind.get("points", ())]
+        for kind in suite["gates"]["kinds"].values()
+    }
+    coloured = [(ROUTE_STYLES[route][0], curve) for route, curve in curves.items() if route in ROUTE_STYLES]
+    drawn = passes_picture(f"gates-{suite['suite']}", drawn_points, lines, coloured)
     return Picture(drawn, "Every way at its cost", "accuracy, %, mean of all cells")
+
+
+def _worst(suite: Json) -> Text:
+    """What the gate can cost: the cell where it is the farthest below the plain average, and how many are below."""
+    n, found = suite["n"], {}
+    for corruption, rows in suite["significance"]["gated_vs_uniform"].items():
+        for severity, row in enumerate(rows, start=1):
+            found[corruption, severity] = _paired(row["gained"], row["lost"], n)
+    (corruption, severity), (loss, error) = min(found.items(), key=lambda one: one[1][0])
+    below = sum(value + 1.96 * spread < 0 for value, spread in found.values())
+    above = sum(value - 1.96 * spread > 0 for value, spread in found.values())
+    return Text(
+        f"The deck's own gate against the plain average, cell by cell: above it in {above}, below it in {below} of "
+        f"{len(found)} (95 % intervals). At its worst, {words(corruption)} at severity {severity}, it is "
+        f"{points(loss)} points [{points(loss - 1.96 * error)}, {points(loss + 1.96 * error)}] away: what relying on "
+        "the gate can cost."
+    )
+
+
+def _paired(gained: int, lost: int, n: int) -> tuple[float, float]:
+    """Mean and standard error of a paired difference in accuracy."""
+    mean = (gained - lost) / n
+    return mean, math.sqrt(max((gained + lost) / n - mean**2, 0.0) / n)
 
 
 def _skipped(suite: Json) -> list[Text]:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from cards_deck.gate_config import GateConfig
 from cards_deck.inference.gates._base import GATES, BaseGate, Gate, Known, Reading, Routing
-from cards_deck.inference.gates._choose import Candidate, Chosen, choose_gate, fit_gate
+from cards_deck.inference.gates._choose import BUDGETS, Candidate, Chosen, choose_gate, fit_gate, fit_gates
 from cards_deck.inference.gates._decide import Decision, Run, decide
-from cards_deck.inference.gates._observed import Observed, Score, score
+from cards_deck.inference.gates._observed import Judged, Observed, Score, judge, score
 from cards_deck.inference.gates._wrapped import Fixed
 from cards_deck.inference.gates.spectral import SpectralGate
 from cards_deck.inference.gates.uniform import UniformGate
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from cards_deck.deck import Deck
 
 __all__ = [
+    "BUDGETS",
     "GATES",
     "BaseGate",
     "Candidate",
@@ -29,6 +30,7 @@ __all__ = [
     "Fixed",
     "Gate",
     "GateConfig",
+    "Judged",
     "Known",
     "Observed",
     "Reading",
@@ -41,7 +43,9 @@ __all__ = [
     "choose_gate",
     "decide",
     "fit_gate",
+    "fit_gates",
     "gate_for",
+    "judge",
     "score",
 ]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Protocol, Self
 
@@ -166,9 +166,11 @@ class BaseGate:
         return distances(spectra, self.known.references.log_amplitude)
 
     @classmethod
-    def fit(cls, observed: Observed, config: GateConfig, known: Known, *, most_cards: float = 2.0) -> Self:
-        """A gate with the limits of `config`, fitted on validation images, where it uses at most `most_cards` cards per
-        image on average; see `fit_gate`. The same rows give the same gate."""
+    def fit(
+        cls, observed: Observed, config: GateConfig, known: Known, *, budgets: Sequence[float] = (2.0,)
+    ) -> tuple[Self, ...]:
+        """For each of the `budgets` a gate with the limits of `config`, fitted on validation images, where it uses at
+        most so many cards per image on average; see `fit_gates`. The same rows give the same gates."""
         raise NotImplementedError
 
     def unknown(self, found: Floats) -> Bools:

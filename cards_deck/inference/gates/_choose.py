@@ -8,39 +8,91 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from cards_deck.errors import InputError
 from cards_deck.gate_config import GateConfig
 from cards_deck.inference.gates._base import GATES, BaseGate, Known
-from cards_deck.inference.gates._fit import rank
-from cards_deck.inference.gates._observed import Observed, Score, score
+from cards_deck.inference.gates._observed import Judged, Observed, Score, judge
+from cards_deck.inference.gates.uniform import UniformGate
+
+BUDGETS = (1.0, 1.25, 1.5, 1.75, 2.0, 3.0, 4.0, 6.0, 8.0)  # mean cards per image that gates are fitted for
+# A threshold that spends the budget on one half of the images may spend a little more on the other.
+SLACK = 1.005
 
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """One kind: its mean `score` on the two halves, each of a gate fitted on the other; the `gate` fitted on all."""
+    """A kind fitted for one budget.
 
+    `score`: its mean on the two halves, each of a gate fitted on the other. `worst`: in which cell it loses most
+    against the plain average of the deck on those images, and how much accuracy, in [-1, 1]. `behind`: how far its
+    score lies below the best candidate's, and the standard error of that, over images. `gate`: fitted on all rows.
+    """
+
+    budget: float
     score: Score
+    worst: tuple[str, float]
+    behind: tuple[float, float]
     gate: BaseGate
+
+    def as_dict(self) -> dict[str, Any]:
+        """Rounded JSON form, without the gate."""
+        cell, loss = self.worst
+        behind, error = (round(value, 6) for value in self.behind)
+        return {
+            **self.score.as_dict(), "budget": self.budget, "behind": behind, "standard_error": error,
+            "worst_cell": cell, "worst_loss": round(loss, 6),
+        }  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
 class Chosen:
-    """`candidates` by kind, `kind` the best; `skipped`: why a kind does not fit the deck."""
+    """`candidates` by kind, of rising budgets; `best`, one of them; `skipped`: why a kind does not fit the deck."""
 
-    kind: str
-    candidates: Mapping[str, Candidate]
+    best: Candidate
+    candidates: Mapping[str, tuple[Candidate, ...]]
     skipped: Mapping[str, str]
+
+    @property
+    def kind(self) -> str:
+        """Of the best gate."""
+        return self.best.gate.config.kind
 
     @property
     def gate(self) -> BaseGate:
         """The best gate, fitted on all rows."""
-        return self.candidates[self.kind].gate
+        return self.best.gate
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON form: the kind and every kind's score."""
-        return {"kind": self.kind, "scores": {kind: dict(one.score.as_dict()) for kind, one in self.candidates.items()}}
+        """JSON form: the kind, its record, and that of every kind's gate of the largest budget."""
+        scores = {kind: found[-1].as_dict() for kind, found in self.candidates.items()}
+        return {"kind": self.kind, "chosen": self.best.as_dict(), "scores": scores}
+
+
+def fit_gates(
+    kind: str,
+    observed: Observed,
+    config: GateConfig,
+    known: Known,
+    *,
+    budgets: Sequence[float],
+    costs: Sequence[float] | None = None,
+) -> tuple[BaseGate, ...]:
+    """For each budget a gate of this kind with the limits of `config`, fitted on all observed rows.
+
+    Args:
+        kind: a name in `GATES`.
+        observed: what every card says to validation images.
+        config: limits and thresholds that are not learned; its kind, parameters and arrays do not matter.
+        known: the deck's side of it, `Known.of(deck)`.
+        budgets: mean cards per image that a gate may use on these rows, clean and corrupted.
+        costs: of each card, in any unit (None: all the same); kinds that do not ask for costs are not told.
+    """
+    if observed.logits.shape[0] != len(known.augmentations):
+        raise InputError(f"the rows are of {observed.logits.shape[0]} cards, the deck has {len(known.augmentations)}")
+    limits = dataclasses.replace(config.with_kind(kind), parameters={}, arrays={})
+    fit = GATES[kind].fit
+    extra = {"costs": costs} if "costs" in inspect.signature(fit).parameters else {}
+    return fit(observed, limits, known, budgets=budgets, **extra)
 
 
 def fit_gate(
@@ -52,22 +104,8 @@ def fit_gate(
     most_cards: float = 2.0,
     costs: Sequence[float] | None = None,
 ) -> BaseGate:
-    """A gate of this kind with the limits of `config`, fitted on all observed rows.
-
-    Args:
-        kind: a name in `GATES`.
-        observed: what every card says to validation images.
-        config: limits and thresholds that are not learned; its kind, parameters and arrays do not matter.
-        known: the deck's side of it, `Known.of(deck)`.
-        most_cards: mean cards per image that the gate may use on these rows, clean and corrupted.
-        costs: of each card, in any unit (None: all the same); kinds that do not ask for costs are not told.
-    """
-    if observed.logits.shape[0] != len(known.augmentations):
-        raise InputError(f"the rows are of {observed.logits.shape[0]} cards, the deck has {len(known.augmentations)}")
-    limits = dataclasses.replace(config.with_kind(kind), parameters={}, arrays={})
-    fit = GATES[kind].fit
-    extra = {"costs": costs} if "costs" in inspect.signature(fit).parameters else {}
-    return fit(observed, limits, known, most_cards=most_cards, **extra)
+    """The gate for one budget; see `fit_gates`."""
+    return fit_gates(kind, observed, config, known, budgets=(most_cards,), costs=costs)[0]
 
 
 def choose_gate(
@@ -79,42 +117,68 @@ def choose_gate(
     most_cards: float = 2.0,
     costs: Sequence[float] | None = None,
 ) -> Chosen:
-    """Fit the kinds (None: all), score each on the half of the images that it was not fitted on, both ways round.
+    """Fit the kinds (None: all) for several budgets, score each gate on the half of the images that it was not fitted
+    on, both ways round.
 
-    The best score at no more than `most_cards` mean cards per image wins; of equals the one that runs fewer cards, then
-    the one that has learned fewer numbers. Every gate is then fitted on all rows. Kinds that do not fit the deck (such
-    as one that needs a reference for each card) are skipped. InputError where all are.
+    A pass that buys nothing is not spent: of the gates within `most_cards` mean cards per image and the deck's
+    `max_cards` the cheapest wins whose score is within one standard error of the best one's (Breiman et al., CART 1984,
+    section 3.4.3, with cards in the place of leaves); of equally cheap ones the best, then the one that has learned
+    fewer numbers. Where none is within, the cheapest wins. Every gate is then fitted on all rows. Kinds that do not fit
+    the deck (such as one that needs a reference for each card) are skipped. InputError where all are.
     """
     limits = GateConfig() if config is None else config
-    candidates: dict[str, Candidate] = {}
-    skipped: dict[str, str] = {}
+    budgets = [budget for budget in BUDGETS if budget < most_cards] + [most_cards]
     halves = observed.halves()
+    plain = judge(UniformGate(limits.with_kind("uniform"), known), observed)
+    fitted: list[tuple[BaseGate, float, Score, Judged]] = []
+    skipped: dict[str, str] = {}
     for kind in sorted(GATES.names() if kinds is None else kinds):
         try:
-            scores = [
-                score(fit_gate(kind, one, limits, known, most_cards=most_cards, costs=costs), other)
-                for one, other in (halves, halves[::-1])
-            ]
-            gate = fit_gate(kind, observed, limits, known, most_cards=most_cards, costs=costs)
+            gates = fit_gates(kind, observed, limits, known, budgets=budgets, costs=costs)
+            crossed = [fit_gates(kind, half, limits, known, budgets=budgets, costs=costs) for half in halves]
         except InputError as error:
             skipped[kind] = str(error)
             continue
-        candidates[kind] = Candidate(_mean(scores), gate)
-    if not candidates:
+        before: Judged | None = None
+        for gate, budget, one, other in zip(gates, budgets, *crossed, strict=True):
+            found = Judged.merged(judge(other, halves[0]), judge(one, halves[1]), observed)
+            if before is None or not found.same(before):  # a larger budget that changes nothing is no other gate
+                fitted.append((gate, budget, found.score, found))
+            before = found
+    if not fitted:
         raise InputError(f"no gate fits this deck: {'; '.join(f'{kind}: {why}' for kind, why in skipped.items())}")
-    # Half a per cent of slack: a threshold that spends the budget on one half may spend a little more on the other.
-    best = min(candidates, key=lambda kind: (*_order(candidates[kind], 1.005 * most_cards), kind))
-    return Chosen(best, candidates, skipped)
+    top = max(fitted, key=lambda one: _order(one[2], one[0], limits, most_cards))
+    candidates = [
+        Candidate(budget, found, judged.worst(plain), top[3].minus(judged), gate)
+        for gate, budget, found, judged in fitted
+    ]
+    by_kind: dict[str, tuple[Candidate, ...]] = {}
+    for one in candidates:
+        by_kind[one.gate.config.kind] = (*by_kind.get(one.gate.config.kind, ()), one)
+    return Chosen(_cheapest(candidates, limits, most_cards), by_kind, skipped)
 
 
-def _order(one: Candidate, most_cards: float) -> tuple[bool, float, float, int]:
-    """Sorts candidates, the best first."""
-    within, found, cards = rank(one.score, most_cards)
-    config = one.gate.config
+def _within(found: Score, gate: BaseGate, limits: GateConfig, most_cards: float) -> bool:
+    """Cards on average and at most; also a gate whose kind is not bound by `max_cards`."""
+    return found.cards <= SLACK * most_cards + 1e-9 and gate.limit <= limits.max_cards
+
+
+def _order(found: Score, gate: BaseGate, limits: GateConfig, most_cards: float) -> tuple[bool, float, float, int]:
+    """Sorts gates, the best last: within the limits by the score, else by the cost."""
+    config = gate.config
     learned = len(config.parameters) + sum(array.size for array in config.arrays.values())
-    return not within, -found, -cards, learned
+    within, cards = _within(found, gate, limits, most_cards), round(found.cards, 9)
+    return within, round(found.score, 9) if within else 0.0, -cards, -learned
 
 
-def _mean(scores: Sequence[Score]) -> Score:
-    fields = [field.name for field in dataclasses.fields(Score)]
-    return Score(*(float(np.mean([getattr(one, name) for one in scores])) for name in fields))
+def _cheapest(candidates: Sequence[Candidate], limits: GateConfig, most_cards: float) -> Candidate:
+    near = [
+        one
+        for one in candidates
+        if _within(one.score, one.gate, limits, most_cards) and one.behind[0] <= one.behind[1] + 1e-9
+    ]
+
+    def order(one: Candidate) -> tuple[float, tuple[bool, float, float, int]]:
+        return -round(one.score.cards, 2), _order(one.score, one.gate, limits, most_cards)
+
+    return max(near or candidates, key=order)

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import numpy as np
 
 from cards_deck.gate_config import GateConfig
 from cards_deck.inference.gates._base import BaseGate, Bools
-from cards_deck.inference.gates._fit import spending_value
+from cards_deck.inference.gates._fit import spending, tried
 from cards_deck.inference.gates._observed import Observed
 from cards_deck.inference.pooling import combine
 from cards_deck.spectrum import Floats
 
 G = TypeVar("G", bound=BaseGate)
 
-THRESHOLDS = (*(round(0.3 + 0.05 * step, 2) for step in range(13)), 0.925, 0.95, 0.97, 0.98, 0.99, 0.995, 1.0)
+THRESHOLDS = (*(round(0.3 + 0.025 * step, 3) for step in range(28)), 0.985, 0.99, 0.995, 1.0)
 
 
 def pooled(logits: Floats, weights: Floats, temperatures: Floats) -> Floats:
@@ -30,6 +30,9 @@ def unsure(probabilities: Floats, threshold: float) -> Bools:
     return np.asarray(~(probabilities.max(axis=1) >= threshold), np.bool_)
 
 
-def spending_threshold(make: Callable[[GateConfig], G], config: GateConfig, observed: Observed, most_cards: float) -> G:
-    """The gate with the threshold of `THRESHOLDS` that spends most of `most_cards` cards per image."""
-    return spending_value(make, config, "threshold", THRESHOLDS, observed, most_cards)
+def spending_thresholds(
+    make: Callable[[GateConfig], G], config: GateConfig, observed: Observed, budgets: Sequence[float]
+) -> tuple[G, ...]:
+    """For each budget of mean cards per image the gate with the threshold of `THRESHOLDS` that spends most of it."""
+    found = tried(make, config, "threshold", THRESHOLDS, observed)
+    return tuple(spending(found, most_cards) for most_cards in budgets)

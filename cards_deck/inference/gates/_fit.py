@@ -1,4 +1,4 @@
-"""Choosing one number of a gate on observed rows."""
+"""Choosing one number of a gate on observed rows, for several budgets at once."""
 
 from __future__ import annotations
 
@@ -12,43 +12,40 @@ from cards_deck.inference.gates._observed import AlreadyRead, Observed, Score, r
 
 G = TypeVar("G", bound=BaseGate)
 Make = Callable[[GateConfig], G]
+Tried = Sequence[tuple[G, Score]]
+
+# For numbers that cards are left out by: the share of the first card's weight that another one must have.
+LEAST = (0.0, 0.01, 0.02, 0.03, 0.05, 0.075, *(round(0.1 + 0.05 * step, 2) for step in range(19)))
 
 
-def best_value(
-    make: Make[G], config: GateConfig, name: str, values: Sequence[float], observed: Observed, most_cards: float
-) -> G:
-    """The gate with the value that scores best on these rows at no more than `most_cards` mean cards per image.
-
-    Of equal scores the one with fewer cards, then the first. Where every value costs more, the one with the fewest.
-    """
-    gates, scores = _tried(make, config, name, values, observed)
-    return gates[max(range(len(gates)), key=lambda place: (*rank(scores[place], most_cards), -place))]
-
-
-def spending_value(
-    make: Make[G], config: GateConfig, name: str, values: Sequence[float], observed: Observed, most_cards: float
-) -> G:
-    """The gate with the value that uses most of the budget of `most_cards` mean cards per image; of equals the first.
-
-    For numbers that trade cards for accuracy: on the rows of a fit a value that runs fewer cards may look better by
-    luck, on others it is not. Where every value costs more, the one with the fewest cards.
-    """
-    gates, scores = _tried(make, config, name, values, observed)
-
-    def spent(place: int) -> tuple[bool, float, int]:
-        cards = round(scores[place].cards, 9)
-        within = cards <= most_cards + 1e-9
-        return within, cards if within else -cards, -place
-
-    return gates[max(range(len(gates)), key=spent)]
-
-
-def _tried(
-    make: Make[G], config: GateConfig, name: str, values: Sequence[float], observed: Observed
-) -> tuple[list[G], list[Score]]:
+def tried(make: Make[G], config: GateConfig, name: str, values: Sequence[float], observed: Observed) -> Tried[G]:
+    """A gate for each value of its parameter `name`, with its score on these rows."""
     gates = [make(dataclasses.replace(config, parameters={**config.parameters, name: value})) for value in values]
     reading = read(gates[0], observed)
-    return gates, [score(AlreadyRead(gate, reading), observed) for gate in gates]
+    return [(gate, score(AlreadyRead(gate, reading), observed)) for gate in gates]
+
+
+def best(found: Tried[G], most_cards: float) -> G:
+    """The gate that scores best at no more than `most_cards` mean cards per image.
+
+    Of equal scores the one with fewer cards, then the first. Where all cost more, the one with the fewest cards.
+    """
+    return max(enumerate(found), key=lambda one: (*rank(one[1][1], most_cards), -one[0]))[1][0]
+
+
+def spending(found: Tried[G], most_cards: float) -> G:
+    """The gate that uses most of the budget of `most_cards` mean cards per image; of equals the first.
+
+    For numbers that trade cards for accuracy: on the rows of a fit a value that runs fewer cards may look better by
+    luck, on others it is not. Where all cost more, the one with the fewest cards.
+    """
+
+    def spent(one: tuple[int, tuple[G, Score]]) -> tuple[bool, float, int]:
+        cards = round(one[1][1].cards, 9)
+        within = cards <= most_cards + 1e-9
+        return within, cards if within else -cards, -one[0]
+
+    return max(enumerate(found), key=spent)[1][0]
 
 
 def rank(found: Score, most_cards: float) -> tuple[bool, float, float]:

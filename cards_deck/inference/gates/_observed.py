@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -130,20 +131,72 @@ class Score:
         return {name: round(getattr(self, name), 6) for name in ("score", "clean", "corrupted", "cards")}
 
 
-def score(gate: Gate, observed: Observed) -> Score:
-    """What the gate reaches on these rows."""
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """What a gate reaches row by row of `observed`: `right` bool [m], `cards` int64 [m] that ran."""
+
+    observed: Observed
+    right: NDArray[np.bool_]
+    cards: Integers
+
+    @classmethod
+    def merged(cls, one: Judged, other: Judged, observed: Observed) -> Judged:
+        """The rows of both `halves` of `observed`, in its order."""
+        even = observed.image % 2 == 0
+        right, cards = np.empty(len(even), np.bool_), np.empty(len(even), np.int64)
+        right[even], right[~even] = one.right, other.right
+        cards[even], cards[~even] = one.cards, other.cards
+        return cls(observed, right, cards)
+
+    @property
+    def score(self) -> Score:
+        """Of all cells together."""
+        rows = self.observed
+        counts = np.bincount(rows.cell, minlength=len(rows.names))
+        of_cell = self._of_cells(self.right)
+        cards = self._of_cells(self.cards)
+        clean = np.array([name == CLEAN for name in rows.names]) & (counts > 0)
+        others = ~clean & (counts > 0)
+        groups = [group for group in (clean, others) if group.any()]
+        accuracies = [float(of_cell[group].mean()) for group in groups]
+        return Score(
+            score=float(np.mean(accuracies)),
+            clean=accuracies[0],
+            corrupted=accuracies[-1],
+            cards=max(float(cards[group].mean()) for group in groups),
+        )
+
+    def minus(self, other: Judged) -> tuple[float, float]:
+        """(difference of the scores, its standard error over images, which are the same ones in all cells)."""
+        gain = self.observed.share * (self.right.astype(np.int64) - other.right)
+        of_image = np.bincount(self.observed.image, gain)
+        error = np.sqrt(len(of_image) * of_image.var(ddof=1)) if len(of_image) > 1 else np.inf
+        return float(gain.sum()), float(error)
+
+    def worst(self, other: Judged) -> tuple[str, float]:
+        """(cell, accuracy) where `other` is the farthest above this one."""
+        loss = self._of_cells(other.right) - self._of_cells(self.right)
+        place = int(np.nanargmax(np.where(np.isin(np.arange(len(loss)), self.observed.cell), loss, np.nan)))
+        return self.observed.names[place], float(loss[place])
+
+    def same(self, other: Judged) -> bool:
+        """Whether the rows are answered alike, at the same cost."""
+        return np.array_equal(self.right, other.right) and np.array_equal(self.cards, other.cards)
+
+    def _of_cells(self, values: NDArray[Any]) -> Doubles:
+        """Mean of each cell, 0 where it has no rows."""
+        names = len(self.observed.names)
+        counts = np.bincount(self.observed.cell, minlength=names)
+        return np.asarray(np.bincount(self.observed.cell, values, names) / np.maximum(counts, 1), np.float64)
+
+
+def judge(gate: Gate, observed: Observed) -> Judged:
+    """What the gate does with these rows."""
     decision = observed.decide(gate)
     right = combine(decision.logits, decision.weights).argmax(axis=1) == observed.labels
-    counts = np.bincount(observed.cell, minlength=len(observed.names))
-    of_cell = np.bincount(observed.cell, right, len(counts)) / np.maximum(counts, 1)
-    cards = np.bincount(observed.cell, decision.ran.sum(axis=1), len(counts)) / np.maximum(counts, 1)
-    clean = np.array([name == CLEAN for name in observed.names]) & (counts > 0)
-    others = ~clean & (counts > 0)
-    groups = [group for group in (clean, others) if group.any()]
-    accuracies = [float(of_cell[group].mean()) for group in groups]
-    return Score(
-        score=float(np.mean(accuracies)),
-        clean=accuracies[0],
-        corrupted=accuracies[-1],
-        cards=max(float(cards[group].mean()) for group in groups),
-    )
+    return Judged(observed, right, decision.ran.sum(axis=1))
+
+
+def score(gate: Gate, observed: Observed) -> Score:
+    """What the gate reaches on these rows."""
+    return judge(gate, observed).score

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cards_deck.errors import InputError
 from cards_deck.gate_config import GateConfig
 from cards_deck.inference.gates._base import GATES, BaseGate, Bools, Known, Reading, Routing, equal_row
-from cards_deck.inference.gates._confidence import pooled, spending_threshold, unsure
+from cards_deck.inference.gates._confidence import pooled, spending_thresholds, unsure
 from cards_deck.inference.gates._likelihood import calibrated_right, fit_temperatures
 from cards_deck.inference.gates._observed import Observed
 from cards_deck.spectrum import Floats
@@ -85,15 +85,15 @@ class CascadeGate(BaseGate):
         config: GateConfig,
         known: Known,
         *,
-        most_cards: float = 2.0,
+        budgets: Sequence[float] = (2.0,),
         costs: Sequence[float] | None = None,
-    ) -> Self:
+    ) -> tuple[Self, ...]:
         """The order by cost, and among cards of the same cost (`costs` None: all) greedily by the likelihood of their
-        average; then the threshold that spends `most_cards` cards per image."""
+        average; then the threshold that spends each budget."""
         order = _greedy(observed, [1.0] * len(known.augmentations) if costs is None else costs)
         arrays = {"order": np.array(order, np.float32), "temperatures": fit_temperatures(observed)}
         fitted = dataclasses.replace(config, parameters={}, arrays=arrays)
-        return spending_threshold(lambda found: cls(found, known), fitted, observed, most_cards)
+        return spending_thresholds(lambda config: cls(config, known), fitted, observed, budgets)
 
 
 def _greedy(observed: Observed, costs: Sequence[float]) -> list[int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
@@ -12,7 +12,7 @@ import numpy as np
 from cards_deck.errors import InputError
 from cards_deck.gate_config import GateConfig
 from cards_deck.inference.gates._base import GATES, Bools, Known, Routing
-from cards_deck.inference.gates._fit import best_value
+from cards_deck.inference.gates._fit import LEAST, best, spending, tried
 from cards_deck.inference.gates._likelihood import fit_linear
 from cards_deck.inference.gates._observed import Observed
 from cards_deck.inference.gates._preference import PreferenceGate, spent
@@ -28,9 +28,10 @@ SMOOTHING = 20.0  # images' worth of the card's own accuracy that each class sta
 class ReliabilityGate(PreferenceGate):
     """The `max_cards` cards that a linear function of the spectrum prefers; each weighs its preference times
     `reliability` [k, c] to the `power`: how often card k was right on validation images where it named class c (votes
-    weighted by class, as in the confusion matrices of Xu, Krzyzak and Suen, IEEE SMC 1992)."""
+    weighted by class, as in the confusion matrices of Xu, Krzyzak and Suen, IEEE SMC 1992). A card whose preference is
+    below `least` of the first one's does not run."""
 
-    PARAMETERS: ClassVar[Mapping[str, float]] = {"power": 1.0}
+    PARAMETERS: ClassVar[Mapping[str, float]] = {"power": 1.0, "least": 0.0}
     LARGEST: ClassVar[float] = 100.0
     ARRAYS: ClassVar[tuple[str, ...]] = ("weights", "bias", "reliability")
 
@@ -43,7 +44,7 @@ class ReliabilityGate(PreferenceGate):
 
     def first(self, preference: Floats) -> Floats:
         """See `PreferenceGate`."""
-        return spent(preference, self.limit, 0.0)
+        return spent(preference, self.limit, self.parameter("least"))
 
     def reconsider(self, routing: Routing, logits: Floats, ran: Bools) -> Routing:
         """See `Gate`."""
@@ -56,13 +57,21 @@ class ReliabilityGate(PreferenceGate):
         return dataclasses.replace(routing, weights=normalised(np.where(ran, scores, np.float32(-np.inf))))
 
     @classmethod
-    def fit(cls, observed: Observed, config: GateConfig, known: Known, *, most_cards: float = 2.0) -> Self:
-        """Preference by the mixture's likelihood, reliability by counting, `power` by the score."""
+    def fit(
+        cls, observed: Observed, config: GateConfig, known: Known, *, budgets: Sequence[float] = (2.0,)
+    ) -> tuple[Self, ...]:
+        """Preference by the mixture's likelihood, reliability by counting, `least` so that each budget is spent, then
+        `power` by the score."""
         weights, bias = fit_linear(observed)
         arrays = {"weights": weights, "bias": bias, "reliability": _reliability(observed)}
-        most = max(1, min(config.max_cards, int(most_cards)))
-        fitted = dataclasses.replace(config, max_cards=most, parameters={}, arrays=arrays)
-        return best_value(lambda found: cls(found, known), fitted, "power", POWERS, observed, most_cards)
+        fitted = dataclasses.replace(config, parameters={}, arrays=arrays)
+        found = tried(lambda config: cls(config, known), fitted, "least", LEAST, observed)
+        gates: dict[float, Self] = {}
+        for most_cards in budgets:
+            one = spending(found, most_cards).config
+            powers = tried(lambda config: cls(config, known), one, "power", POWERS, observed)
+            gates[most_cards] = best(powers, max(budgets))
+        return tuple(gates[most_cards] for most_cards in budgets)
 
 
 def _reliability(observed: Observed) -> Floats:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Self
 
@@ -13,12 +13,11 @@ from numpy.typing import NDArray
 from cards_deck.errors import InputError
 from cards_deck.gate_config import GateConfig
 from cards_deck.inference.gates._base import GATES, Known
-from cards_deck.inference.gates._fit import spending_value
+from cards_deck.inference.gates._fit import LEAST, spending, tried
 from cards_deck.inference.gates._likelihood import calibrated_right, minimised, mixture_loss
 from cards_deck.inference.gates._observed import CHUNK, Doubles, Observed
 from cards_deck.inference.gates._preference import PreferenceGate, spent
 from cards_deck.inference.gates._profile import normalised, ring_count, ring_means
-from cards_deck.inference.gates.router import LEAST
 from cards_deck.spectrum import Floats
 
 FAR = np.float32(-1e9)  # the score of a card that has no reference
@@ -72,11 +71,14 @@ class SoftmaxGate(PreferenceGate):
         return spent(preference, self.limit, self.parameter("least"))
 
     @classmethod
-    def fit(cls, observed: Observed, config: GateConfig, known: Known, *, most_cards: float = 2.0) -> Self:
-        """All arrays together by the mixture's likelihood; `least` so that `most_cards` cards per image are spent."""
+    def fit(
+        cls, observed: Observed, config: GateConfig, known: Known, *, budgets: Sequence[float] = (2.0,)
+    ) -> tuple[Self, ...]:
+        """All arrays together by the mixture's likelihood; `least` so that each budget is spent."""
         arrays = _fit_arrays(observed, known)
         fitted = dataclasses.replace(config, parameters={}, arrays=arrays)
-        return spending_value(lambda found: cls(found, known), fitted, "least", LEAST, observed, most_cards)
+        found = tried(lambda config: cls(config, known), fitted, "least", LEAST, observed)
+        return tuple(spending(found, most_cards) for most_cards in budgets)
 
 
 def _augmentation_of(known: Known) -> NDArray[np.intp]:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Self
 
 import numpy as np
 
+from cards_deck.errors import InputError
 from cards_deck.gate_config import GateConfig
 from cards_deck.inference.gates._base import GATES, BaseGate, Known, Reading, Routing, equal_row
-from cards_deck.inference.gates._fit import best_value
-from cards_deck.inference.gates._observed import Observed
+from cards_deck.inference.gates._fit import best, tried
+from cards_deck.inference.gates._observed import Observed, Score
 from cards_deck.spectrum import Floats
 
 MARGINS = (0.0, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2, 0.3, 0.5, 0.8, 1.2)
@@ -24,13 +25,13 @@ class SpectralGate(BaseGate):
     """Routes to the cards of the augmentation whose reference spectrum is nearest (CARD-Decks, Diffenderfer et al.,
     NeurIPS 2021, for one image at a time and with log-ratio distances).
 
-    The first `max_cards` cards of the nearest augmentation, in deck order, share the answer equally. Where the relative
-    margin (d2 - d1) / d1 is below `margin`, the first card of the second nearest augmentation takes one of the
-    `max_cards` places (the last one, if all are taken), again with equal weights; never with `max_cards` 1. For an
-    unknown image the places that are left free go to the cards of the second, then to others.
+    The first `places` cards of the nearest augmentation, in deck order, share the answer equally (0: `max_cards`).
+    Where the relative margin (d2 - d1) / d1 is below `margin`, the first card of the second nearest augmentation joins
+    with an equal weight, in the last place if `max_cards` leaves no other; never with `max_cards` 1. For an unknown
+    image all `max_cards` places are taken: what is left free goes to the cards of the second, then to others.
     """
 
-    PARAMETERS: ClassVar[Mapping[str, float]] = {"margin": 0.1}
+    PARAMETERS: ClassVar[Mapping[str, float]] = {"margin": 0.1, "places": 0.0}
     LARGEST: ClassVar[float] = 1e6
 
     _alone: Floats = field(init=False, repr=False)  # [a, k] weights where one augmentation answers
@@ -40,16 +41,19 @@ class SpectralGate(BaseGate):
 
     def prepare(self) -> None:
         """Rows of weights for each nearest augmentation, alone and with each second one: routing is then a look-up."""
-        of, most = self.known.cards_of(), self.config.max_cards
-        alone = np.stack([equal_row(cards[:most], self.cards) for cards in of])
+        of, most, places = self.known.cards_of(), self.config.max_cards, self.parameter("places")
+        if places != int(places) or places > most:
+            raise InputError(f"the gate's places must be a whole number up to its max_cards, {most}, not {places:g}")
+        usual = int(places) or most
+        alone = np.stack([equal_row(cards[:usual], self.cards) for cards in of])
         mixed = np.repeat(alone[:, None], len(of), axis=1)
         filled, joined = mixed.copy(), mixed.copy()
         for first, cards in enumerate(of):
             for second in range(len(of)):
                 others = [*of[second], *self.known.originals]
-                together = cards
+                together = cards[:usual]
                 if most > 1 and second != first:
-                    together = [*cards[: most - 1], of[second][0]]
+                    together = [*cards[: min(usual, most - 1)], of[second][0]]
                     mixed[first, second] = equal_row(together, self.cards)
                 filled[first, second] = equal_row([*dict.fromkeys([*cards, *others])][:most], self.cards)
                 joined[first, second] = equal_row([*dict.fromkeys([*together, *others])][:most], self.cards)
@@ -59,11 +63,15 @@ class SpectralGate(BaseGate):
         object.__setattr__(self, "_joined", joined)
 
     @classmethod
-    def fit(cls, observed: Observed, config: GateConfig, known: Known, *, most_cards: float = 2.0) -> Self:
-        """The margin that scores best at no more than `most_cards` cards per image; the smallest of equals."""
-        most = max(1, min(config.max_cards, int(most_cards)))
-        limits = dataclasses.replace(config, max_cards=most)
-        return best_value(lambda found: cls(found, known), limits, "margin", MARGINS, observed, most_cards)
+    def fit(
+        cls, observed: Observed, config: GateConfig, known: Known, *, budgets: Sequence[float] = (2.0,)
+    ) -> tuple[Self, ...]:
+        """The places and the margin that score best within each budget; the smallest of equals."""
+        found: list[tuple[Self, Score]] = []
+        for places in range(1, min(config.max_cards, len(known.originals)) + 1):
+            fixed = dataclasses.replace(config, parameters={"places": places})
+            found += tried(lambda config: cls(config, known), fixed, "margin", MARGINS, observed)
+        return tuple(best(found, most_cards) for most_cards in budgets)
 
     def choose(self, reading: Reading) -> Routing:
         """See `BaseGate`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
@@ -12,7 +12,7 @@ import numpy as np
 from cards_deck.errors import InputError
 from cards_deck.gate_config import GateConfig
 from cards_deck.inference.gates._base import GATES, Bools, Known, Routing, largest, shares
-from cards_deck.inference.gates._confidence import pooled, spending_threshold, unsure
+from cards_deck.inference.gates._confidence import pooled, spending_thresholds, unsure
 from cards_deck.inference.gates._likelihood import fit_linear, fit_temperatures
 from cards_deck.inference.gates._observed import Observed
 from cards_deck.inference.gates._preference import PreferenceGate
@@ -54,9 +54,11 @@ class SpectrumCascadeGate(PreferenceGate):
         return dataclasses.replace(routing, weights=np.where(waiting[:, None], weights, routing.weights))
 
     @classmethod
-    def fit(cls, observed: Observed, config: GateConfig, known: Known, *, most_cards: float = 2.0) -> Self:
-        """Preference and temperatures by their likelihood, then the threshold that spends `most_cards`."""
+    def fit(
+        cls, observed: Observed, config: GateConfig, known: Known, *, budgets: Sequence[float] = (2.0,)
+    ) -> tuple[Self, ...]:
+        """Preference and temperatures by their likelihood, then the threshold that spends each budget."""
         weights, bias = fit_linear(observed)
         arrays = {"weights": weights, "bias": bias, "temperatures": fit_temperatures(observed)}
         fitted = dataclasses.replace(config, parameters={}, arrays=arrays)
-        return spending_threshold(lambda found: cls(found, known), fitted, observed, most_cards)
+        return spending_thresholds(lambda config: cls(config, known), fitted, observed, budgets)

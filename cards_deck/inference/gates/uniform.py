@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -24,9 +25,11 @@ class UniformGate(BaseGate):
         return len(self.known.originals)
 
     @classmethod
-    def fit(cls, observed: Observed, config: GateConfig, known: Known, *, most_cards: float = 2.0) -> Self:
-        """Nothing to fit."""
-        return cls(config, known)
+    def fit(
+        cls, observed: Observed, config: GateConfig, known: Known, *, budgets: Sequence[float] = (2.0,)
+    ) -> tuple[Self, ...]:
+        """Nothing to fit, whatever the budget."""
+        return (cls(config, known),) * len(budgets)
 
     def choose(self, reading: Reading) -> Routing:
         """See `BaseGate`."""
