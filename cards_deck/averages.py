@@ -128,7 +128,7 @@ def average_bytes(card: Card) -> bytes:
     """The file of an averaged card in a deck that holds its parents; equal cards give equal bytes."""
     tensors = card.tensors
     entries: dict[str, Array] = {}
-    if not _averaged_statistics(card.record):
+    if not card.record.averages_statistics:
         for kind, names in zip(STATISTICS, statistics_names(card.graph), strict=True):
             entries[kind] = _joined([tensors[name] for name in names])
     metadata = {
@@ -139,11 +139,6 @@ def average_bytes(card: Card) -> bytes:
         "content": content_digest(tensors),
     }
     return tensorfile.encode(entries, metadata)
-
-
-def _averaged_statistics(record: CardRecord) -> bool:
-    """Whether the batch-norm statistics are averaged like the weights, so that the parents give them too."""
-    return record.method.get("batch_norm") == {"name": "averaged"}
 
 
 def _joined(arrays: Sequence[Floats]) -> Array:
@@ -188,7 +183,7 @@ def average_from_bytes(data: bytes, source: str, cards: Mapping[str, Card], *, l
         parents = [cards[parent] for parent in record.parents]
         if (asked := len(parents) * parents[0].num_weights) > limit:
             raise ValueError(f"it asks for {asked} multiplications, more than the {limit} that its deck has left")
-        statistics = _statistics(entries, parents[0], wanted=not _averaged_statistics(record))
+        statistics = _statistics(entries, parents[0], wanted=not record.averages_statistics)
         card = averaged_card(metadata["name"], record, parents, statistics)
         if content_digest(card.tensors) != metadata["content"]:
             raise ValueError("its parents do not give the weights that it had when it was written")

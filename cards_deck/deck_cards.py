@@ -12,12 +12,25 @@ from cards_deck.card import Card, card_bytes, card_from_bytes
 from cards_deck.errors import CardError, DeckError
 from cards_deck.manifest import MANIFEST, read_verified
 from cards_deck.masks import SharedMasks, common_masks, masks_bytes, masks_from_bytes
+from cards_deck.record import AVERAGE
+
+
+def averages_of(cards: Sequence[Card]) -> dict[int, tuple[int, ...]]:
+    """For the place of each card that is an average of others among them: their places, in its coefficients' order.
+
+    Quantizing changes nothing of that, neither of the average nor of those others.
+    """
+    own = {place: card for place, card in enumerate(cards) if card.record.method.get("name") != AVERAGE}
+    places = {parent: place for place, card in own.items() if card.record.quantized for parent in card.record.parents}
+    places |= {card.id: place for place, card in own.items()}
+    found = {place: card.record.average_of for place, card in enumerate(cards)}
+    return {place: tuple(places[one] for one in of) for place, of in found.items() if of and set(of) <= set(places)}
 
 
 def originals_of(cards: Sequence[Card]) -> tuple[int, ...]:
-    """Places of the cards that are not averages of others among them."""
-    ids = {card.id for card in cards}
-    return tuple(i for i, card in enumerate(cards) if not (card.averaged and set(card.record.parents) <= ids))
+    """Places of the cards that are not averages of others among them; there is one at least."""
+    averages = averages_of(cards)
+    return tuple(place for place in range(len(cards)) if place not in averages)
 
 
 def card_files(cards: Sequence[Card]) -> tuple[bytes | None, list[bytes]]:
@@ -25,12 +38,13 @@ def card_files(cards: Sequence[Card]) -> tuple[bytes | None, list[bytes]]:
 
     An average is written as such where the other cards' files give it back bit for bit, else whole.
     """
-    places = originals_of(cards)
+    averages = {place for place in averages_of(cards) if cards[place].averaged}
+    places = [place for place in range(len(cards)) if place not in averages]
     common = common_masks(cards[place].masks for place in places)
     masks = masks_bytes(common) if common else None
     shared = masks_from_bytes(masks) if masks is not None else None
     written = {place: card_bytes(cards[place], shared) for place in places}
-    if len(places) < len(cards):
+    if averages:
         stored = [card_from_bytes(data, cards[place].name, shared) for place, data in written.items()]
         parents, left = {card.id: card for card in stored}, MAX_WORK
         for place, card in enumerate(cards):

@@ -53,7 +53,7 @@ class CardRecord:
             raise CardError(f"a card's parents must be card ids, not {self.parents!r:.80}")
         object.__setattr__(self, "density", float(self.density))
         object.__setattr__(self, "parents", tuple(self.parents))
-        if self.averaged:
+        if self.averaged or (self.method.get("name") == AVERAGE and "of" in self.method):
             self._check_coefficients()
         if self.cut_from is not None and not is_whole(self.cut_from, 1, 1 << 40):
             raise CardError(f"a card's method may hold `weights`, a whole number from 1, not {self.cut_from!r:.80}")
@@ -65,10 +65,13 @@ class CardRecord:
             raise CardError(f"an average's coefficients must be a list of numbers in (0, 1), not {weights!r:.200}")
         if abs(math.fsum(weights) - 1) > 1e-9:
             raise CardError(f"an average's coefficients must sum to 1, not to {math.fsum(weights)!r}")
-        if not len(weights) == len(self.parents) == len(set(self.parents)) <= MAX_PARENTS:
+        of = self.parents if self.averaged else self.method["of"]
+        if type(of) not in (tuple, list) or not all(is_text(parent, 100) for parent in of):
+            raise CardError(f"a quantized average's method must hold, as `of`, the cards' ids, not {of!r:.80}")
+        if not len(weights) == len(of) == len(set(of)) <= MAX_PARENTS:
             raise CardError(
                 f"an average must have one coefficient for each of 2 to {MAX_PARENTS} distinct parents, not "
-                f"{len(weights)} for {len(self.parents)}"
+                f"{len(weights)} for {len(of)}"
             )
 
     @property
@@ -78,8 +81,26 @@ class CardRecord:
 
     @property
     def averaged(self) -> bool:
-        """Whether this is a weighted average of its parents' weights (one that was quantized since is none)."""
-        return self.method.get("name") == AVERAGE and self.bits >= 16
+        """Whether this is a weighted average of its parents' weights. One that was quantized since is not: its parent
+        is the average, and its method says, as `of`, what that was made of."""
+        return self.method.get("name") == AVERAGE and self.bits >= 16 and "of" not in self.method
+
+    @property
+    def quantized(self) -> bool:
+        """Whether a quantizer made its values from those of its parent, or what it is an average of was made so."""
+        return self.quantizer.get("name") != "none"
+
+    @property
+    def average_of(self) -> tuple[str, ...]:
+        """Ids of the cards whose weights were averaged, also where the average was quantized since; none for others."""
+        if self.method.get("name") != AVERAGE:
+            return ()
+        return self.parents if self.averaged else tuple(self.method.get("of", ()))
+
+    @property
+    def averages_statistics(self) -> bool:
+        """Whether an average's batch-norm statistics are averaged like its weights, so that the parents give both."""
+        return bool(self.method.get("batch_norm") == {"name": "averaged"})
 
     def to_json(self) -> str:
         """Canonical JSON text; the `id` is its hash."""

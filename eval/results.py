@@ -187,7 +187,7 @@ def card_facts(card: Card, deck: Deck) -> Json:
         "weights_kept": card.num_kept,
         "bits": card.record.bits,
         "epochs": card.record.schedule.get("epochs"),
-        "averaged": card.averaged,
+        "averaged": bool(card.record.average_of),
         "macs": cost.macs,
         "macs_executed": cost.macs_executed,
         "flop_density": round(cost.flop_density, 6),

@@ -67,7 +67,25 @@ def _why(deck: Deck) -> Schema:
             "preference": {**number, "description": "How much it does."},
             "confidence": {"type": "number"},
             "widened": {"type": ["string", "null"], "enum": [*WIDENED, None], "description": "Why more cards ran."},
-            "window": {"type": "integer", "description": "Images routed together by their mean spectrum; 0 for none."},
+            "window": {"type": "integer", "description": "Images routed together; 0 for none."},
+            "votes": {
+                "type": "array",
+                "items": _vote(deck),
+                "description": "What the weights come from where cards are trusted by the class that they name.",
+            },
+        }
+    )
+
+
+def _vote(deck: Deck) -> Schema:
+    share = {"type": "number", "minimum": 0, "maximum": 1}
+    return objects(
+        {
+            "card": {"type": "string", "enum": [card.name for card in deck.cards]},
+            "named": {"type": "string", "enum": list(deck.classes)},
+            "share": {**share, "description": "What the spectrum gave it of all that ran."},
+            "reliability": {**share, "description": "How often it is right when it names that class."},
+            "power": {"type": "number", "description": "Its weight is the share times the reliability to this power."},
         }
     )
 

@@ -15,8 +15,9 @@ from cards_deck.corruptions import VALIDATION_CORRUPTIONS, corrupt
 from cards_deck.errors import InputError
 from cards_deck.inference.engines import EngineKind, load
 from cards_deck.training.averaging.average import average
-from cards_deck.training.averaging.barrier import Barrier, along, barrier, even_alphas, instability
+from cards_deck.training.averaging.barrier import Barrier, along, barrier, even_alphas
 from cards_deck.training.averaging.blends import Bench
+from cards_deck.training.averaging.instability import instability
 from cards_deck.training.averaging.judge import CLEAN, Judge, score
 from cards_deck.training.averaging.wise_ft import Sweep, sweep
 

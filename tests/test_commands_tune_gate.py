@@ -127,3 +127,17 @@ def test_without_torch_the_command_still_tunes_what_it_can(
     made = write_deck(fake_deck(), tmp_path / "deck")
     assert command(folder, made) == 0
     assert "left as it was: reference spectra: torch" in capsys.readouterr().out
+
+
+def test_limits_are_set_kept_and_taken_away(folder: Path, made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command(folder, made, "--abstain-below", "1", "--gate-seconds", "2.5", "--in-place") == 0
+    gate, said = read_deck(made).gate, capsys.readouterr().out
+    assert (gate.abstain_below, gate.seconds) == (1.0, 2.5)
+    assert "left as it was: abstain_below" not in said
+    record = json.loads((made / "tune-gate.json").read_text())
+    assert record["before"]["abstained"] == 0
+    assert record["after"]["abstained"] == record["after"]["unknown"]
+    assert command(folder, made, "--gate-seconds", "none", "--in-place") == 0
+    gate = read_deck(made).gate
+    assert (gate.abstain_below, gate.seconds) == (1.0, None)
+    assert "left as it was: abstain_below" in capsys.readouterr().out

@@ -57,4 +57,4 @@ def test_a_learned_gate_may_run_it(deck: Deck, eval_root: Path) -> None:
     context = Context(deck, tiny_settings(eval_root, None))
     chosen = context.routes.chosen
     assert chosen is not None
-    assert chosen.candidates["router"].gate.config.arrays["bias"].shape == (5,)
+    assert chosen.candidates["router"][-1].gate.config.arrays["bias"].shape == (5,)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
+import scipy.stats
 from fitted_gates import fitted_deck
 
 from cards_deck.gate_config import GateConfig
@@ -38,6 +39,9 @@ class Script:
 
     def route(self, spectra: np.ndarray) -> Routing:
         return routing(self.first)
+
+    def route_window(self, spectra: np.ndarray) -> Routing:
+        return self.route(spectra)
 
     def reconsider(self, before: Routing, logits: np.ndarray, ran: np.ndarray) -> Routing:
         revised = self.then(before, ran)
@@ -166,7 +170,7 @@ def test_a_late_row_keeps_the_answer_it_had(monkeypatch: pytest.MonkeyPatch) -> 
     assert done.in_time.tolist() == [False]
 
 
-def test_a_window_is_routed_by_its_mean_spectrum() -> None:
+def test_a_window_is_routed_by_its_mean_distances() -> None:
     deck = fake_deck(gate=GateConfig("spectral", max_cards=1, parameters={"margin": 0.0}))
     clean = fake_images(9, seed=3)
     noisy = np.clip(clean[:3] + np.random.default_rng(0).normal(0, 26, clean[:3].shape), 0, 255).astype(np.uint8)
@@ -177,10 +181,26 @@ def test_a_window_is_routed_by_its_mean_spectrum() -> None:
     assert window.choice.tolist() == [0] * 12
     assert np.array_equal(window.distances, alone.distances)
     assert np.array_equal(window.unknown, alone.unknown)
-    mean = log_amplitude(images).mean(axis=0, keepdims=True)
-    assert np.array_equal(window.weights, np.repeat(gate_for(deck).route(mean).weights, 12, axis=0))
+    nearest = alone.distances.mean(axis=0).argmin()
+    assert np.array_equal(window.weights[:, nearest], np.ones(12))
     assert np.array_equal(predictor.predict(images[9:10], window=True).weights, alone.weights[9:10])
     assert len(predictor.predict(images[:0], window=True).labels) == 0
+
+
+@pytest.mark.parametrize("kind", ["router", "spectrum_cascade", "softmax"])
+def test_the_preference_of_a_window_is_that_of_the_mean_score(kind: str) -> None:
+    deck = fitted_deck(kind)
+    gate, images = gate_for(deck), fake_images(7, seed=5)
+    spectra = log_amplitude(images)
+    window = gate.route_window(spectra)
+    assert (window.weights == window.weights[0]).all()
+    alone = gate.read(spectra).preference.astype(float)
+    taking_part = alone.max(axis=0) > 0
+    together = np.where(taking_part, scipy.stats.gmean(np.maximum(alone, 1e-300), axis=0), 0)
+    np.testing.assert_allclose(window.preference[0], together / together.sum(), rtol=1e-3, atol=1e-7)
+    if kind != "softmax":  # scores linear in the spectrum: as the mean spectrum would be
+        mean = gate.route(spectra.mean(axis=0, keepdims=True)).preference
+        np.testing.assert_allclose(window.preference[:1], mean, rtol=1e-3)
 
 
 def test_a_prediction_says_what_ran_and_why() -> None:

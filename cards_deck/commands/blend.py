@@ -1,5 +1,7 @@
 """Average cards of a deck into one more card, and write the deck with it: WiSE-FT of two, or a soup of several.
 
+A gate is then fitted to the old cards and the new one.
+
 cards-deck blend models/photos --of augmix,gaussian --alpha auto --data photos --image-size 64 --out models/blended
 cards-deck blend models/photos --of augmix,gaussian,blur --soup greedy --data photos --image-size 64 --out models/soup
 """
@@ -12,9 +14,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from cards_deck.commands.flags import add_data, load_data
+from cards_deck.commands.gate_flags import add_kind, add_limits, limits
 from cards_deck.commands.pack import require_training
-from cards_deck.deck import read_deck, write_deck
+from cards_deck.deck import Deck, read_deck, write_deck
 from cards_deck.errors import InputError
+from cards_deck.inference.gates import Observed, gate_for, score
 
 
 def configure(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
@@ -47,13 +51,16 @@ def configure(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
     group.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="the new deck's; may be DECK")
     group.add_argument("--deck-name", metavar="NAME", help="of the deck (the name of FOLDER)")
     group.add_argument("--deck-version", metavar="VERSION", help="of the deck (that of DECK)")
+    add_kind(group, most_cards=None, told="as DECK's gate")
+    add_limits(parser, kept="as DECK's")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Average, measure, write the deck and list its cards."""
+    """Average, measure, fit a gate, write the deck, list its cards and say what the gate does with the new one."""
     from cards_deck.commands.show import table
     from cards_deck.training.averaging.batch_norm import BatchNorm
     from cards_deck.training.averaging.blends import Bench, blend_cards
+    from cards_deck.training.decks import refit_gate
     from cards_deck.training.run import set_threads
 
     if arguments.threads is not None:
@@ -70,13 +77,32 @@ def run(arguments: argparse.Namespace) -> int:
         statistics=None if arguments.batch_norm == "auto" else arguments.batch_norm,
         union=arguments.union, allow_barrier=arguments.allow_barrier,
     )  # fmt: skip
+    deck, observed = refit_gate(deck, validation, arguments.gate, most_cards=arguments.most_cards)
     name, version = arguments.deck_name or arguments.out.name, arguments.deck_version or old.version
-    deck = replace(deck, name=name, version=version)
+    deck = replace(deck, name=name, version=version, gate=replace(deck.gate, **limits(arguments)))
     write_deck(deck, arguments.out)
-    print(table(replace(deck, folder=arguments.out)))
-    if deck.gate.kind != old.gate.kind:
-        print(f"\nthe {old.gate.kind} gate was fitted to {len(old.cards)} cards; the new deck has the uniform gate")
+    print(f"{table(replace(deck, folder=arguments.out))}\n\n{_gate(old, deck, observed)}")
     return 0
+
+
+def _gate(old: Deck, new: Deck, observed: Observed) -> str:
+    """What was chosen, how it scores before and after, and how often the cards that were added answer."""
+    ids = [card.id for card in new.cards]
+    same = replace(observed, logits=observed.logits[[ids.index(card.id) for card in old.cards]])
+    before, after = score(gate_for(old), same), score(gate_for(new), observed)
+    chosen, decision = new.measured["gate"]["chosen"], observed.decide(gate_for(new))
+    lines = [
+        f"gate {new.gate.kind}: validation score {chosen['score']:.2%} at {chosen['cards']:.2f} cards per image, on "
+        "images that it was not fitted on",
+        f"on all of them, fitted on or not: {after.score:.2%} at {after.cards:.2f}; before, with the {old.gate.kind} "
+        f"gate of {len(old.cards)} cards: {before.score:.2%} at {before.cards:.2f}",
+    ]
+    for place in sorted(set(range(len(ids))) - {ids.index(card.id) for card in old.cards}):
+        share = float(observed.share @ decision.ran[:, place])
+        lines.append(f"{new.cards[place].name} answers {share:.1%} of them{'' if share else ': try another --gate'}")
+    if "tuned" in old.measured.get("gate", {}):
+        lines.append("the old gate was tuned to images of yours; to have that again, use `cards-deck tune-gate`")
+    return "\n".join(lines)
 
 
 def _alpha(text: str) -> float | None:

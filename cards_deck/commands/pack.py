@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cards_deck.commands.flags import add_data, load_data
+from cards_deck.commands.gate_flags import add_kind, add_limits, limits
 from cards_deck.errors import MissingExtraError
-from cards_deck.inference.gates import GATES
 
 
 def require_training() -> None:
@@ -33,11 +33,13 @@ def configure(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
     group.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="the deck's folder")
     group.add_argument("--deck-name", metavar="NAME", help="of the deck (the name of FOLDER)")
     group.add_argument("--deck-version", default="1", metavar="VERSION", help="of the deck (1)")
-    group.add_argument(
-        "--gate", default="auto", metavar="KIND", help=f"auto, or one of {', '.join(GATES.names())} (auto)"
-    )
+    add_kind(group, most_cards=2.0, told="2")
     group.add_argument("--max-cards", type=int, default=2, help="most cards that may answer one image (2)")
-    group.add_argument("--most-cards", type=float, default=2.0, help="most cards per image on average (2)")
+    group.add_argument(
+        "--allow-barrier", action="store_true",
+        help="allow averages of cards that do not lie in one basin, or whose parents are not among the cards",
+    )  # fmt: skip
+    add_limits(parser, kept="none")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -50,6 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.cards, *load_data(arguments), arguments.out,
         name=arguments.deck_name, version=arguments.deck_version,
         gate=arguments.gate, max_cards=arguments.max_cards, most_cards=arguments.most_cards,
+        allow_barrier=arguments.allow_barrier, **limits(arguments),
     )  # fmt: skip
     print(table(deck))
     return 0

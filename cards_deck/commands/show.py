@@ -9,6 +9,7 @@ from pathlib import Path
 from cards_deck.card import Card
 from cards_deck.costs import card_costs
 from cards_deck.deck import Deck, card_sizes, read_deck, size_on_disk
+from cards_deck.deck_cards import averages_of
 
 HEADINGS = ("card", "id", "augmentation", "density", "MACs left", "MMACs", "bits", "bytes", "validation")
 
@@ -39,14 +40,13 @@ def table(deck: Deck) -> str:
 
 def _averages(deck: Deck) -> list[str]:
     """What each average of other cards is made of, and the barrier between those."""
-    names = {card.id: card.name for card in deck.cards}
     lines = []
-    for place in sorted(set(range(len(deck.cards))) - set(deck.originals)):
+    for place, parents in averages_of(deck.cards).items():
         card = deck.cards[place]
-        shares = zip(card.record.method["coefficients"], card.record.parents, strict=True)
+        shares = zip(card.record.method["coefficients"], (deck.cards[parent].name for parent in parents), strict=True)
         height = deck.measured.get(card.id, {}).get("barrier", {}).get("height")
         barrier = "" if height is None else f"; barrier {100 * height:.2f} points"
-        lines.append(f"{card.name} = {' + '.join(f'{share:.3g} {names[parent]}' for share, parent in shares)}{barrier}")
+        lines.append(f"{card.name} = {' + '.join(f'{share:.3g} {name}' for share, name in shares)}{barrier}")
     return ["", *lines] if lines else []
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cards_deck.commands.gate_flags import add_limits, limits
 from cards_deck.commands.pack import require_training
 from cards_deck.commands.predict import add_engine
 from cards_deck.data.folder import SUFFIXES
@@ -45,6 +46,7 @@ def configure(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
     parser.add_argument(
         "--most-cards", type=float, metavar="N", help="mean cards per image that the gate may use (as many as before)"
     )
+    add_limits(parser, kept="as DECK's")
     add_engine(parser)
 
 
@@ -55,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
     augment = _augment()
     images, broken = _read(arguments.images, deck, arguments.most)
     found = tune(
-        deck, images, augment=augment, most_cards=arguments.most_cards,
+        deck, images, augment=augment, most_cards=arguments.most_cards, limits=limits(arguments),
         engine=EngineKind(arguments.engine), threads=arguments.threads,
     )  # fmt: skip
     record = found.record() | {"unreadable": len(broken)}

@@ -187,7 +187,7 @@ def _card(case: Explained, index: int, card: Card) -> str:
     ran, weight = bool(case.prediction.ran[0, index]), float(case.prediction.weights[0, index])
     order = np.argsort(-opinion, kind="stable")[:SHOWN].tolist()
     rows = [(case.deck.classes[i], _percent(opinion[i]), float(opinion[i]), paint) for i in order]
-    kind = f"{'average of cards, ' if card.averaged else ''}{card.augmentation}"
+    kind = f"{'average of cards, ' if card.record.average_of else ''}{card.augmentation}"
     return (
         f'<li class="card {"plays" if ran else "idle"}" style="--own:{paint}">'
         f'<p class="top"><span>{escape(card.name)}</span><span>{_percent(weight) if ran else "did not run"}</span></p>'

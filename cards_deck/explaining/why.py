@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cards_deck.deck import Deck
+from cards_deck.explaining.votes import Vote, said, votes
 from cards_deck.inference.gates import Reading, gate_for
 from cards_deck.inference.predictor import Prediction
 
@@ -28,9 +29,10 @@ class Reasons:
     reference; `margin`: how much farther the second is, relative to the nearest. `preferred`: the card that a learned
     gate takes the spectrum to speak for, and how much. `widened`: one of `WIDENED`, None where the cards are those that
     the spectrum named. `chosen`: the augmentation routed to (None: the gate chooses cards by themselves), which only a
-    `window` (the number of images routed by their mean spectrum, 0 for none) makes another than the nearest.
-    `averages`: the gate takes all cards, whatever the spectrum is. `pooled_early`: time was up. `abstained`: no class
-    is named, since `label` does not reach `needed`.
+    `window` (the number of images routed together, 0 for none) makes another than the nearest.
+    `averages`: the gate takes all cards, whatever the spectrum is. `votes`: what the weights come from where the gate
+    weighs cards by the class that they name. `pooled_early`: time was up. `abstained`: no class is named, since `label`
+    does not reach `needed`.
     """
 
     label: str
@@ -52,6 +54,7 @@ class Reasons:
     unknown_share: float
     needed: float | None
     window: int
+    votes: tuple[Vote, ...]
 
     def numbers(self) -> dict[str, Any]:
         """The JSON values that the sentence says, rounded to 6 digits."""
@@ -65,6 +68,7 @@ class Reasons:
             "confidence": self.confidence,
             "widened": self.widened,
             "window": self.window,
+            "votes": [vote.as_dict() for vote in self.votes],
         }
         return {name: round(value, 6) if isinstance(value, float) else value for name, value in found.items()}
 
@@ -92,6 +96,7 @@ def reasons(deck: Deck, prediction: Prediction, row: int, *, window: int = 0) ->
         unknown_share=deck.gate.unknown_quantile,
         needed=deck.gate.abstain_below,
         window=window,
+        votes=votes(deck, prediction, row),
         **_spectrum(deck, prediction, row),
     )
 
@@ -190,7 +195,7 @@ def farther(tail: float) -> str:
 
 def _answer(why: Reasons) -> str:
     who = _listed([f"{name} ({weight:.0%})" for name, weight in why.cards])
-    text = f"{who} answered {why.label} with {why.confidence:.0%}"
+    text = f"{who}{said(why.votes)} answered {why.label} with {why.confidence:.0%}"
     if why.abstained:
         text += f", too little for an unknown spectrum, which needs {why.needed:.0%}, so no class is named"
     return f"{text}; time was up before the other cards" if why.pooled_early else text

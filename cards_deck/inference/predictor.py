@@ -28,8 +28,9 @@ class Prediction:
     float32 [n, a] to the references; `unknown` bool [n]: farther from all of them than the training images are;
     `choice` int64 [n]: the nearest augmentation (-1: the gate chose none); `preference` float32 [n, k]: what the
     spectrum says of each card; `first` bool [n, k]: cards named before any had answered; `ran` bool [n, k]: cards that
-    ran; `abstained` bool [n]: unknown, and no class is probable enough to be named; `in_time` bool [n]: no card that
-    was wanted was left out for lack of time.
+    ran; `named` int64 [n, k]: index of the class that each of those named, -1 for other cards; `abstained` bool [n]:
+    unknown, and no class is probable enough to be named; `in_time` bool [n]: no card that was wanted was left out for
+    lack of time.
     """
 
     probabilities: Floats
@@ -40,6 +41,7 @@ class Prediction:
     preference: Floats
     first: NDArray[np.bool_]
     ran: NDArray[np.bool_]
+    named: NDArray[np.int64]
     abstained: NDArray[np.bool_]
     in_time: NDArray[np.bool_]
 
@@ -80,7 +82,7 @@ class Predictor:
         """Answer uint8 [n, h, h, 3] of the deck's size.
 
         An image's answer does not depend on the others in the batch (to 1e-5), unless `window` says that all of them
-        share one shift: then they are routed by their mean spectrum. Raises InputError for other images.
+        share one shift: then they are routed together. Raises InputError for other images.
 
         Args:
             images: of one request, or of several.
@@ -116,6 +118,7 @@ class Predictor:
             preference=routing.preference,
             first=routing.weights > 0,
             ran=decision.ran,
+            named=np.where(decision.ran, decision.logits.argmax(axis=2).T, -1),
             abstained=abstains(probabilities, routing.unknown, self.gate.config.abstain_below),
             in_time=decision.in_time,
         )

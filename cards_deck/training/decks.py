@@ -16,9 +16,10 @@ from cards_deck.inference.gates import Known, Observed, choose_gate
 from cards_deck.spectrum import build_references
 from cards_deck.training.trials import Domains, augmentations_of, augmented, measure
 
-__all__ = ["augmented", "make_deck"]
+__all__ = ["AUTO", "augmented", "make_deck", "refit_gate", "with_gate"]
 
 AUTO = "auto"
+MOST_CARDS = 2.0
 
 
 def make_deck(
@@ -30,7 +31,7 @@ def make_deck(
     *,
     gate: str = AUTO,
     max_cards: int = 2,
-    most_cards: float = 2.0,
+    most_cards: float = MOST_CARDS,
     reference_images: int = 2000,
     corrupted_images: int = 2000,
     seed: int = 0,
@@ -71,11 +72,11 @@ def make_deck(
     return with_gate(deck, replace(observed, logits=observed.logits[places]), gate, most_cards=most_cards)
 
 
-def with_gate(deck: Deck, observed: Observed, kind: str = AUTO, *, most_cards: float = 2.0) -> Deck:
+def with_gate(deck: Deck, observed: Observed, kind: str = AUTO, *, most_cards: float = MOST_CARDS) -> Deck:
     """The deck with a gate of this kind, or the best, fitted on what its cards answered to validation images.
 
     The limits of the deck's own gate stay. `measured["gate"]` says how each kind that was tried scores, on halves of
-    the images that it was not fitted on.
+    the images that it was not fitted on, and how far the gate was below the plain average in its worst cell there.
     """
     costs = [float(card_costs(card, deck.image_size).macs_executed) for card in deck.cards]
     chosen = choose_gate(
@@ -85,3 +86,31 @@ def with_gate(deck: Deck, observed: Observed, kind: str = AUTO, *, most_cards: f
     counts = np.bincount(observed.cell, minlength=len(observed.names))
     record = {"n": int(counts.max()), "most_cards": most_cards, "cells": list(observed.names), **chosen.as_dict()}
     return replace(deck, gate=chosen.gate.config, measured={**deck.measured, "gate": record}, folder=None)
+
+
+def refit_gate(
+    deck: Deck,
+    validation: Dataset,
+    kind: str = AUTO,
+    *,
+    most_cards: float | None = None,
+    corrupted_images: int = 2000,
+    seed: int = 0,
+) -> tuple[Deck, Observed]:
+    """(the deck with another gate, what its cards answered to the validation images that this was fitted on).
+
+    For a deck whose cards have changed; the limits of its gate and its references stay. See `make_deck`.
+
+    Args:
+        deck: of any gate.
+        validation: held-out images, as the deck was made with.
+        kind: of the gate, or "auto" for the best.
+        most_cards: most cards that may answer an image on average; None: as many as the deck's gate was allowed.
+        corrupted_images: validation images under each validation corruption and severity.
+        seed: of the augmented images and the corruptions.
+    """
+    if most_cards is None:
+        most_cards = float(deck.measured.get("gate", {}).get("most_cards", MOST_CARDS))
+    augmentations = augmentations_of(deck.cards[place] for place in deck.originals)
+    _, observed = measure(deck.cards, Domains(validation, augmentations, seed, corrupted_images))
+    return with_gate(deck, observed, kind, most_cards=most_cards), observed

@@ -98,7 +98,12 @@ def _quantized(name: str, source: Card, quantizer: Quantizer, parent: Card) -> C
         array = tensors[weight]
         mask = source.masks[weight] if weight in source.masks else np.ones(array.shape, np.bool_)
         tensors[weight], scales[weight] = _on_grid(array, mask, quantizer)
-    record = replace(source.record, quantizer=describe(quantizer), bits=quantizer.bits, parents=(parent.id,))
+    method = dict(source.record.method)
+    if source.averaged:  # and stays an average of the same cards, though its parent is another one
+        method["of"] = list(source.record.parents)
+    record = replace(
+        source.record, method=method, quantizer=describe(quantizer), bits=quantizer.bits, parents=(parent.id,)
+    )
     return Card(name, record, source.graph, tensors, source.masks, scales)
 
 

@@ -13,6 +13,7 @@ from cards_deck.checks import NAME_RULE, is_name
 from cards_deck.data import Dataset, load, split_train_validation
 from cards_deck.deck import Deck, write_deck
 from cards_deck.errors import InputError
+from cards_deck.training.averaging.admission import admitted
 from cards_deck.training.cards import make_card, ticket_of, with_classes_of
 from cards_deck.training.decks import make_deck
 from cards_deck.training.quantizers import Quantizer
@@ -162,14 +163,24 @@ def pack_deck(
     gate: str = "auto",
     max_cards: int = 2,
     most_cards: float = 2.0,
+    abstain_below: float | None = None,
+    seconds: float | None = None,
+    allow_barrier: bool = False,
 ) -> Deck:
     """Measure `cards` (files or cards) on validation images, make the gate and write the deck to `folder`.
 
-    `gate` is its kind, or "auto" for the best; `max_cards` may answer one image, `most_cards` on average.
+    `gate` is its kind, or "auto" for the best; `max_cards` may answer one image, `most_cards` on average;
+    `abstain_below` and `seconds` are those of `GateConfig`. Averages are refused where a barrier lies between their
+    parents or is not known, unless `allow_barrier`: see `admitted`.
     """
     loaded = [card if isinstance(card, Card) else read_card(card) for card in cards]
+    barriers = admitted(loaded, train, validation, allow_barrier=allow_barrier)
     deck = make_deck(
         name or folder.name, version, loaded, train, validation, gate=gate, max_cards=max_cards, most_cards=most_cards
     )
+    measured = dict(deck.measured)
+    for card, record in barriers.items():
+        measured[card] = {**measured[card], "barrier": record}
+    deck = replace(deck, gate=replace(deck.gate, abstain_below=abstain_below, seconds=seconds), measured=measured)
     write_deck(deck, folder)
     return replace(deck, folder=folder)

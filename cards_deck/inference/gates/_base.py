@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar, Protocol, Self
 
 import numpy as np
@@ -86,6 +86,9 @@ class Gate(Protocol):
 
     def route(self, spectra: Floats) -> Routing:
         """The first cards to run, from log-amplitude spectra float32 [n, h, h//2+1] alone."""
+
+    def route_window(self, spectra: Floats) -> Routing:
+        """As `route`, for images that share one shift: the same first cards for all of them."""
 
     def reconsider(self, routing: Routing, logits: Floats, ran: Bools) -> Routing:
         """After the cards in `ran` [n, k] have answered `logits` [k, n, c]: the same routing where that will do, or
@@ -193,6 +196,23 @@ class BaseGate:
         """See `Gate`."""
         return self.choose(self.read(spectra))
 
+    def route_window(self, spectra: Floats) -> Routing:
+        """See `Gate`: by the mean of the distances and the geometric mean of the preferences. The mean spectrum of
+        several images is nearer to a reference than any of them, so that its distances cannot be compared with those
+        that the gate was fitted to. `distances` and `unknown` stay each image's own."""
+        own = self.read(spectra)
+        routing = self.choose(own)
+        if len(spectra) < 2:
+            return routing
+        logs = np.log(np.maximum(own.preference, 1e-30)).mean(axis=0, dtype=np.float64)
+        together = np.where((own.preference > 0).any(axis=0), np.exp(logs - logs.max()), 0.0)
+        distances = own.distances.mean(axis=0, dtype=np.float64).astype(np.float32)
+        shared = self.choose(Reading(distances[None], shares(together[None])))
+        wide = {
+            name: np.repeat(getattr(shared, name), len(spectra), axis=0) for name in ("weights", "choice", "preference")
+        }
+        return replace(routing, **wide)
+
     def reconsider(self, routing: Routing, logits: Floats, ran: Bools) -> Routing:
         """See `Gate`: answers change nothing."""
         return routing
@@ -221,6 +241,6 @@ def largest(scores: Floats, most: int) -> Bools:
     return found
 
 
-def shares(weights: Floats) -> Floats:
+def shares(weights: NDArray[np.floating]) -> Floats:
     """Rows of weights >= 0 divided by their sums."""
     return np.asarray(weights / weights.sum(axis=1, keepdims=True), np.float32)

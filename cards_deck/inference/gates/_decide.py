@@ -37,9 +37,9 @@ def decide(gate: Gate, spectra: Floats, run: Run, *, deadline: float | None = No
     `run(card, rows)` gives the logits [len(rows), c] of a card on these rows. Never more than `gate.limit` cards run
     for an image, whatever the gate asks for. Once `deadline` (`time.monotonic`, seconds) has passed no further card is
     started: every image then has the answer of the cards that ran for it, at least its heaviest. `window`: all images
-    share one shift, so they are routed by their mean spectrum; distances and `unknown` stay each image's own.
+    share one shift and are routed together (`Gate.route_window`).
     """
-    first = route_window(gate, spectra) if window else gate.route(spectra)
+    first = gate.route_window(spectra) if window else gate.route(spectra)
     count, cards = first.weights.shape
     allowed = limited(first.weights, None, gate.limit)
     if allowed is not first.weights:
@@ -112,18 +112,6 @@ class _Answers:
             self._logits = np.zeros((cards, count, logits.shape[1]), np.float32)
         self._logits[card, rows] = logits
         self.ran[rows, card] = True
-
-
-def route_window(gate: Gate, spectra: Floats) -> Routing:
-    """Routing of every image by the mean of all the spectra; distances and `unknown` of each image by itself."""
-    own = gate.route(spectra)
-    if len(spectra) < 2:
-        return own
-    shared = gate.route(spectra.mean(axis=0, keepdims=True, dtype=np.float64).astype(np.float32))
-    wide = {
-        name: np.repeat(getattr(shared, name), len(spectra), axis=0) for name in ("weights", "choice", "preference")
-    }
-    return dataclasses.replace(own, **wide)
 
 
 def part(routing: Routing, rows: Rows) -> Routing:

@@ -30,6 +30,10 @@ class Wrapped:
         """The gate's."""
         return self.gate.route(spectra)
 
+    def route_window(self, spectra: Floats) -> Routing:
+        """The gate's."""
+        return self.gate.route_window(spectra)
+
     def reconsider(self, routing: Routing, logits: Floats, ran: Bools) -> Routing:
         """The gate's."""
         return self.gate.reconsider(routing, logits, ran)

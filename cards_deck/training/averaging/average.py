@@ -86,8 +86,8 @@ def check_cards(cards: Sequence[Card], union: bool) -> None:
         raise InputError(f"an average needs two or more different cards, got {', '.join(c.name for c in cards)}")
     first = cards[0]
     for card in cards:
-        if card.averaged or card.record.bits < 16:
-            what = "an average already" if card.averaged else f"quantized to {card.record.bits} bits"
+        if card.record.average_of or card.record.bits < 16:
+            what = "an average already" if card.record.average_of else f"quantized to {card.record.bits} bits"
             raise InputError(f"card {card.name!r} is {what}: average the cards that it came from")
         if card.graph != first.graph or dict(card.shapes) != dict(first.shapes):
             raise InputError(f"cards {first.name!r} and {card.name!r} are different networks and have no average")

@@ -5,21 +5,17 @@ Two cards lie in one basin where the error does not rise on the way from one to 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from cards_deck.card import Card
-from cards_deck.data import Dataset
 from cards_deck.errors import InputError
 from cards_deck.training.averaging.average import Statistics, average, check_cards, recalibrated
 from cards_deck.training.averaging.batch_norm import AugmentedImages
 from cards_deck.training.averaging.judge import CLEAN, Judge
-from cards_deck.training.recipe import Recipe
-from cards_deck.training.run import fine_tuned
 
 LIMIT = 0.02  # of error: what Frankle et al. call stable lies below it
 POINTS = 11
@@ -115,41 +111,21 @@ def barrier(
     return along(error, alphas if alphas is not None else even_alphas())
 
 
-def instability(
-    parent: Card,
-    recipe: Recipe,
-    seeds: tuple[int, int],
-    train: Dataset,
-    validation: Dataset,
-    images: AugmentedImages,
-    folder: Path,
-    *,
-    points: int = POINTS,
-    device: str = "auto",
-) -> Barrier:
-    """Instability analysis: train two copies of `parent` apart and measure the barrier between them.
+def highest(paths: Mapping[tuple[str, str], Barrier]) -> float:
+    """The highest barrier on the `paths` between cards, by their ids."""
+    return max(path.height for path in paths.values())
 
-    The copies see another order of the data and other random augmentations, nothing else differs. Where the barrier is
-    low, `parent` is stable: cards tuned from it may be averaged. Resumes in `folder`.
 
-    Args:
-        parent: where both start.
-        recipe: network, augmentation and schedule of the copies.
-        seeds: two different ones.
-        train: training images.
-        validation: held-out images that the path is measured on.
-        images: for batch-norm statistics.
-        folder: gets the checkpoints of each copy.
-        points: of the path, ends included.
-        device: torch device, or `auto`.
-    """
-    if seeds[0] == seeds[1]:
-        raise InputError(f"instability needs two different seeds, got {seeds[0]} twice")
-    one, other = (
-        fine_tuned(
-            replace(recipe, seed=seed), parent, train, validation, folder / f"seed-{seed}", name=f"seed-{seed}",
-            device=device, quiet=True, bits=32,
+def record_of(paths: Mapping[tuple[str, str], Barrier]) -> dict[str, Any]:
+    """What a deck keeps of the `paths` between the parents of an average."""
+    found = [{"between": list(pair), **path.record} for pair, path in paths.items()]
+    return {"height": round(highest(paths), 6), "paths": found}
+
+
+def check_basin(name: str, height: float) -> None:
+    """InputError where a barrier of this height lies between the parents of the average `name`."""
+    if height > LIMIT:
+        raise InputError(
+            f"card {name!r}: the error rises by {100 * height:.2f} points between its parents, more than the "
+            f"{100 * LIMIT:g} of cards in one basin; average others, or allow the barrier by name (--allow-barrier)"
         )
-        for seed in seeds
-    )  # fmt: skip
-    return barrier(one, other, Judge.of(validation, corrupted=0), images, alphas=even_alphas(points))

@@ -13,7 +13,7 @@ from cards_deck.data import Dataset
 from cards_deck.deck import Deck
 from cards_deck.errors import DeckError, InputError
 from cards_deck.training.averaging.average import Statistics, average, check_cards
-from cards_deck.training.averaging.barrier import LIMIT, Barrier, barrier, even_alphas
+from cards_deck.training.averaging.barrier import Barrier, barrier, check_basin, even_alphas, highest, record_of
 from cards_deck.training.averaging.batch_norm import AugmentedImages, BatchNorm
 from cards_deck.training.averaging.candidates import Candidates
 from cards_deck.training.averaging.judge import Judge
@@ -70,13 +70,12 @@ class Blend:
     @property
     def height(self) -> float:
         """The highest barrier between any two of its parents."""
-        return max(path.height for path in self.paths.values())
+        return highest(self.paths)
 
     @property
     def record(self) -> dict[str, Any]:
         """What a deck keeps of it."""
-        paths = [{"between": list(pair), **path.record} for pair, path in self.paths.items()]
-        return {"height": round(self.height, 6), "paths": paths, **self.chosen}
+        return {**record_of(self.paths), **self.chosen}
 
 
 def wise_ft(
@@ -158,16 +157,13 @@ def _shares(candidates: Candidates, kind: str) -> Soup:
 def add_blend(deck: Deck, blend: Blend, bench: Bench, *, allow_barrier: bool = False) -> Deck:
     """The deck with `blend` among its cards, measured like them and in its place by its score.
 
-    A gate that has learned something for each card does not fit any more: the deck then has the uniform gate, and
-    wants another one fitted.
+    A gate that has learned something for each card does not fit any more: the deck then has the uniform gate. Either
+    way the old one asks no new card: `decks.refit_gate` fits another.
 
     Raises InputError where the barrier between its parents is above 2 % of error, unless `allow_barrier`.
     """
-    if blend.height > LIMIT and not allow_barrier:
-        raise InputError(
-            f"card {blend.card.name!r}: the error rises by {100 * blend.height:.2f} points between its parents, more "
-            f"than the {100 * LIMIT:g} of cards in one basin; average others, or allow the barrier by name"
-        )
+    if not allow_barrier:
+        check_basin(blend.card.name, blend.height)
     described = augmentations_of(deck.cards[place] for place in deck.originals)
     (trial,), _ = measure([blend.card], Domains(bench.validation, described))
     measured = {**deck.measured, blend.card.id: {"validation": trial.record, "barrier": blend.record}}
@@ -197,7 +193,7 @@ def blend_cards(
     union: bool = False,
     allow_barrier: bool = False,
 ) -> Deck:
-    """The deck with one more card: an average of those of these names.
+    """The deck with one more card: an average of those of these names. Its gate wants fitting: see `add_blend`.
 
     Args:
         deck: holds the cards.
