@@ -20,7 +20,7 @@ from cards_deck.deck import Deck
 from cards_deck.inference.gates import Candidate, Chosen
 from cards_deck.inference.predictor import combine
 from cards_deck.spectrum import Floats
-from eval.alternatives import KINDS, fit_gates
+from eval.alternatives import KINDS, MOST_CARDS, fit_gates
 from eval.measure import CellAnswers, labels_of
 from eval.metrics import fit_temperature, tempered
 from eval.routing import (
@@ -115,7 +115,7 @@ def fit_routes(deck: Deck, best_card: int, validation: Validation | None, *, see
         "uniform": Uniform(among),
         "best_card": BestCard(best_card),
         "random_card": RandomCards(seed, among),
-        "random_cards": RandomCards(seed, among, deck.gate.max_cards),
+        "random_cards": RandomCards(seed, among, round(MOST_CARDS)),
     }
     bounds: dict[str, Route] = {"cell_oracle": CellOracle(), "oracle": Oracle()}
     if validation is None:

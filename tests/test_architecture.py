@@ -159,6 +159,7 @@ def test_the_recipes_of_contributing_and_readme_run() -> None:
     checks = """
 import numpy, torch
 from cards_deck.corruptions import corrupt
+from cards_deck.commands.methods import summary
 from cards_deck.training.augmentations import AUGMENTATIONS
 from cards_deck.training.networks import NETWORKS, Normalize
 from cards_deck.training.quantizers import QUANTIZERS
@@ -169,6 +170,7 @@ assert (AUGMENTATIONS.build("posterize", bits=2)(images, torch.Generator()) % 64
 white = numpy.full((1, 32, 32, 3), 255, numpy.uint8)
 assert (corrupt(white, "invert", 5) == 102).all()
 assert METHODS.build("mine", density=0.2).density == 0.2
+assert summary(METHODS["mine"]) == ("Train inside a random mask", "Liu et al., ICLR 2022")
 weight, mask = torch.tensor([[8.0, -4.0, 0.9, 3.0]]), torch.tensor([[True, True, True, False]])
 codes, scale = QUANTIZERS.build("power_of_two").grid(weight, mask)
 assert codes.tolist() == [[8, -4, 1, 0]] and scale.tolist() == [1]

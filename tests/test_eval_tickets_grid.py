@@ -74,6 +74,7 @@ def folder(tmp_path: Path) -> Path:
                 each.write(tmp_path, made)
         noisy = dataclasses.replace(cell("levels", seed=seed), setting=setting(label_noise=0.2))
         made = numbers_of(noisy, 0.4)
+        made["training"]["before_retraining"] = 0.3
         for level, card in enumerate(made["cards"].values()):
             card["sizes"] = card["sizes"] | {"density": 0.8**level}
         noisy.write(tmp_path, made)
@@ -104,6 +105,26 @@ def test_settings_of_one_method_are_kept_apart() -> None:
         each = cell("rigl", density=0.2, interval=interval)
         made.append(numbers_of(each, 0.5) | {"identity": each.identity})
     assert sorted(method for method, _ in points(made)) == ["rigl interval 10", "rigl interval 20"]
+
+
+def test_tickets_that_answer_together_are_as_large_and_slow_as_all(tmp_path: Path) -> None:
+    each = cell("free_tickets", tickets=2)
+    made = numbers_of(each, 0.5)
+    made["ensemble"]["members"] = ["ticket-01", "ticket-02"]
+    made["speed"]["measured_speedup"] = {"1": 3.0, "32": 5.0}
+    first = next(iter(made["cards"].values()))
+    first["sizes"] |= {"compression": 8.0, "speedup": 6.0}
+    each.write(tmp_path, made)
+    write_reports(tmp_path)
+    row = next(line for line in (tmp_path / "tickets.md").read_text().splitlines() if line.startswith("| free_tickets"))
+    assert row.split(" | ")[7] == "4.0"
+    assert row.split(" | ")[9:12] == ["3.0", "1.5", "2.5"]
+
+
+def test_what_pruning_left_stands_with_the_level_that_was_pruned(folder: Path) -> None:
+    write_reports(folder)
+    rows = [line.split(" | ") for line in (folder / "noise.md").read_text().splitlines()]
+    assert [row[6] for row in rows if row[0] == "| levels"] == ["–"] * 4 + ["30.0 ± 0.0"]
 
 
 def test_a_cell_under_another_name_is_refused(folder: Path) -> None:

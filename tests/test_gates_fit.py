@@ -241,9 +241,7 @@ def test_differences_of_gates_are_paired_over_images() -> None:
     again = np.random.default_rng(0).integers(0, 60, (4000, 60))
     assert error == pytest.approx(np.array(of_image)[again].sum(axis=1).std(), rel=0.1)
     cell, loss = one.worst(other)
-    losses = {
-        name: (other.right * 1.0 - one.right)[OTHERS.cell == place].mean() for place, name in enumerate(CELLS)
-    }
+    losses = {name: (other.right * 1.0 - one.right)[OTHERS.cell == place].mean() for place, name in enumerate(CELLS)}
     assert (cell, loss) == (max(losses, key=lambda name: losses[name]), pytest.approx(max(losses.values())))
     halves = [dataclasses.replace(one, observed=half) for half in OTHERS.halves()]
     parts = [judge(gates[0], half.observed) for half in halves]

@@ -209,4 +209,6 @@ def _convert(hint: Any, text: str, depth: int) -> Any:
 
 
 def _form(hint: Any) -> str:
+    if typing.get_origin(hint) is Literal:
+        return "choice"
     return getattr(hint, "__name__", str(hint)) if not typing.get_args(hint) else str(hint)

@@ -9,7 +9,7 @@ from typing import Any
 
 from cards_deck.errors import InputError
 from cards_deck.gate_config import GateConfig
-from cards_deck.inference.gates import GATES
+from cards_deck.inference.gates import GATES, check_budget
 
 LIMITS = ("abstain_below", "seconds")
 
@@ -19,10 +19,10 @@ def add_kind(group: argparse._ArgumentGroup, *, most_cards: float | None, told: 
     kinds = GATES.names()
     group.add_argument(
         "--gate", choices=("auto", *kinds), default="auto", metavar="KIND",
-        help=f"auto: the one that does best on validation images, or one of {', '.join(kinds)} (auto)",
+        help=f"auto: the cheapest of those that do best on validation images, or one of {', '.join(kinds)} (auto)",
     )  # fmt: skip
     group.add_argument(
-        "--most-cards", type=float, default=most_cards, metavar="N", help=f"most cards per image on average ({told})"
+        "--most-cards", type=budget, default=most_cards, metavar="N", help=f"most cards per image on average ({told})"
     )
 
 
@@ -38,6 +38,17 @@ def add_limits(parser: argparse.ArgumentParser, *, kept: str) -> None:
         "--gate-seconds", type=_reader("seconds"), default=argparse.SUPPRESS, metavar="S", dest="seconds",
         help=f"start no further card once a request has taken so long; every image gets one card's answer ({kept})",
     )  # fmt: skip
+
+
+def budget(text: str) -> float:
+    """Reads a mean number of cards per image: at least 1."""
+    try:
+        check_budget(value := float(text))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"it must be a number of at least 1, not {text!r}") from None
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return value
 
 
 def limits(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cards_deck.commands.gate_flags import add_limits, limits
+from cards_deck.commands.gate_flags import add_limits, budget, limits
 from cards_deck.commands.pack import require_training
 from cards_deck.commands.predict import add_engine
 from cards_deck.data.folder import SUFFIXES
@@ -44,7 +44,7 @@ def configure(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
     parser.add_argument("--deck-version", metavar="VERSION", help="of the new deck (the old one's with -tuned)")
     parser.add_argument("--most", type=int, default=2000, help="images used of a larger folder, evenly chosen (2000)")
     parser.add_argument(
-        "--most-cards", type=float, metavar="N", help="mean cards per image that the gate may use (as many as before)"
+        "--most-cards", type=budget, metavar="N", help="mean cards per image that the gate may use (as many as before)"
     )
     add_limits(parser, kept="as DECK's")
     add_engine(parser)

@@ -23,10 +23,13 @@ def combine(logits: Floats, weights: Floats) -> Floats:
     if logits.ndim != 3 or weights.shape != (logits.shape[1], logits.shape[0]):
         raise InputError(f"combine needs logits [k, n, c] and weights [n, k], not {logits.shape} and {weights.shape}")
     answer = np.zeros(logits.shape[1:], np.float32)
-    for card, column in zip(logits, weights.T, strict=True):
-        rows = column > 0
-        if rows.any():
-            answer[rows] += column[rows, None] * softmax(card[rows])
+    used = weights > 0
+    for card in np.flatnonzero(used.any(axis=0)).tolist():
+        rows = used[:, card]
+        if rows.all():  # no copies: most of the time of a single image
+            answer += weights[:, card, None] * softmax(logits[card])
+        else:
+            answer[rows] += weights[rows, card, None] * softmax(logits[card, rows])
     return answer
 
 

@@ -48,7 +48,7 @@ def make_deck(
         cards: in any order; each trained on the same classes and image size, or an average of others.
         train: training images; `reference_images` of them under each augmentation make the reference spectra.
         validation: held-out images; every card is measured on all of them, clean and under each augmentation.
-        gate: its kind, or "auto" for the one that scores best on images that it was not fitted on.
+        gate: its kind, or "auto" for the cheapest of those that score best on images that they were not fitted on.
         max_cards: most cards that may answer one image.
         most_cards: most cards that may answer an image on average, on validation images.
         reference_images: per augmentation.
@@ -84,7 +84,13 @@ def with_gate(deck: Deck, observed: Observed, kind: str = AUTO, *, most_cards: f
         kinds=None if kind == AUTO else [kind], most_cards=most_cards, costs=costs,
     )  # fmt: skip
     counts = np.bincount(observed.cell, minlength=len(observed.names))
-    record = {"n": int(counts.max()), "most_cards": most_cards, "cells": list(observed.names), **chosen.as_dict()}
+    record = {
+        "n": int(counts.max()),
+        "n_corrupted": int(counts[counts > 0].min()),
+        "most_cards": most_cards,
+        "cells": list(observed.names),
+        **chosen.as_dict(),
+    }
     return replace(deck, gate=chosen.gate.config, measured={**deck.measured, "gate": record}, folder=None)
 
 

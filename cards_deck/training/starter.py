@@ -2,7 +2,8 @@
 
 One AugMix ticket is found by RigL; three more cards are fine-tuned from it with its mask fixed: a second AugMix card
 and two under Gaussian noise over AugMix. Of this family three averages join the deck, which cost a kilobyte each: of
-the AugMix cards, of the Gaussian ones, and of all four. The gate is the kind that does best on validation images.
+the AugMix cards, of the Gaussian ones, and of all four. The gate is the cheapest of those that do
+best on validation images.
 Sized for two CPU cores (under an hour and a half); killed at any moment, the same command goes on from the last epoch.
 """
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from cards_deck.deck import Deck
 from cards_deck.errors import InputError
 from cards_deck.gate_config import GateConfig
-from cards_deck.inference.gates import GATES, Gate, Known, Observed, build_gate, score
+from cards_deck.inference.gates import GATES, Gate, Known, Observed, build_gate, check_budget, score
 from cards_deck.inference.gates.reliability import POWERS
 from cards_deck.references import References
 from cards_deck.tuning._references import refitted
@@ -37,6 +37,8 @@ def fit(deck: Deck, observed: Observed, most_cards: float | None) -> Candidate:
     Rows carry the labels of the plain average; `most_cards` is the mean number of cards per image that may run (None:
     as many as the deck's gate runs on these rows).
     """
+    if most_cards is not None:
+        check_budget(most_cards)
     known = Known.of(deck)
     now = build_gate(deck.gate, known)
     budget = score(now, observed).cards if most_cards is None else most_cards

@@ -22,7 +22,8 @@ Json = dict[str, Any]
 
 ROUTES = ("gated", "uniform", "best_card")
 READ_SPECTRA = ("softmax", "router", "reliability", "spectrum_cascade")  # kinds whose first cards the spectrum names
-VARY_COST = ("router", "softmax", "cascade", "spectrum_cascade")  # kinds that may run fewer cards than they may
+# Kinds that may run fewer cards than the limit.
+VARY_COST = ("router", "softmax", "reliability", "cascade", "spectrum_cascade")
 
 
 @dataclass(frozen=True)

@@ -60,8 +60,8 @@ def _gate_on(suite: Json) -> list[Block]:
     if not choices:
         return []
     shares = ", ".join(f"{words(name)} {100 * row['share']:.0f} %" for name, row in choices.items())
-    text = f"The gate: {shares}; {percent(found['unknown'])} % of unknown spectrum"
-    text += f"; {found['cards_per_image']:.2f} cards per image."
+    text = f"Nearest reference: {shares}; {percent(found['unknown'])} % of unknown spectrum"
+    text += f"; the gate ran {found['cards_per_image']:.2f} cards per image."
     sure = (suite["routes"].get("gated") or {}).get("confidence")
     if sure:
         text += f" Its answers' confidence: mean {percent(sure['mean'])} %, median {percent(sure['p50'])} %."

@@ -33,13 +33,13 @@ def choices(suites: Suites) -> Section | None:
     shown = ", ".join(f"{words(name)} {value:g}" for name, value in gate.items() if isinstance(value, int | float))
     kind = f"Gate: {gate['kind']} ({shown}). " if gate else ""
     note = Text(f"{kind}Share of images nearest to each reference, per corruption and severity.")
-    return Section("gate", "What the gate chose", (note, *blocks), "The gate") if blocks else None
+    return Section("gate", "What the gate saw and ran", (note, *blocks), "The gate") if blocks else None
 
 
 def _on_clean(found: Json) -> Text:
     shares = ", ".join(f"{words(name)} {100 * row['clean']['share']:.0f} %" for name, row in found["choices"].items())
     return Text(
-        f"Clean images: {shares}; {found['cards_per_image']['clean']:.2f} cards per image; "
+        f"Clean images by their nearest reference: {shares}; {found['cards_per_image']['clean']:.2f} cards per image; "
         f"{percent(found['unknown']['clean'])} % of unknown spectrum."
     )
 

@@ -1,4 +1,8 @@
-"""`python -m eval tickets`: density x method x seed, each a cell; see ShrinkBench (Blalock et al., MLSys 2020)."""
+"""`python -m eval tickets`: density x method x seed, each a cell; see ShrinkBench (Blalock et al., MLSys 2020).
+
+Its rules for reports (several ratios, size and speed-up, three seeds or more with their deviation, the same start for
+all, magnitude and random pruning beside every method) are as remembered, unverified.
+"""
 
 from __future__ import annotations
 

@@ -28,7 +28,9 @@ of the kept weights; the measured one is the dense network in the faster of two 
 engine, one thread, both in turn within the cell. *Multiply-adds* are those of training: forward, and the gradients of
 activations and weights, of the kept weights. *Corrupted* is the mean over the 15 corruptions of CIFAR-10-C made here,
 each test image at one severity; *held out* are validation images, clean; *before retraining* are some of those, when
-weights are pruned and not yet trained again, for methods that have such a moment."""
+weights are pruned and not yet trained again, for methods that have such a moment. Tickets that answer together have
+the density of each, the compression and the speed-ups of all. Of a run of several levels, what it cost in all stands
+with the first, and *before retraining* with the last."""
 
 
 def read_folder(out: Path) -> list[Json]:
@@ -108,14 +110,39 @@ def points(cells: Sequence[Json]) -> Points:
     for cell in cells:
         method = cell["identity"]["method"]
         cards = list(cell["cards"].values())
-        shown = cards if method["name"] == "levels" else [cell.get("ensemble", {}) | {"sizes": cards[0]["sizes"]}]
-        if "ensemble" not in cell and method["name"] != "levels":
-            shown = cards[:1]
+        shown = cards if method["name"] == "levels" else [_together(cell)]
         for card in shown:
             density = card["sizes"]["density"] if method["name"] == "levels" else float(method.get("density", 1.0))
             key = f"{method['name']}{_apart(method, cells)}", round(density, 6)
             found.setdefault(key, []).append((cell, card, card is shown[0]))
     return dict(sorted(found.items(), key=lambda item: (item[0][0], -item[0][1])))
+
+
+def _together(cell: Json) -> Json:
+    """The first card, or all cards that answer together: as dense as one of them, as large and slow as all."""
+    first: Json = next(iter(cell["cards"].values()))
+    if "ensemble" not in cell:
+        return first
+    ratios = {name: first["sizes"][name] / _members(cell) for name in ("compression", "speedup")}
+    return {**cell["ensemble"], "sizes": first["sizes"] | ratios}
+
+
+def _members(cell: Json) -> int:
+    """How many cards answer together."""
+    return len(cell["ensemble"]["members"]) if "ensemble" in cell else 1
+
+
+def _measured(cell: Json, batch: int = 1) -> float | None:
+    """The measured speed-up of what answers."""
+    found = tables.measured_speedup(cell, batch)
+    return None if found is None else found / _members(cell)
+
+
+def _before_retraining(cell: Json, card: Json) -> float | None:
+    """What pruning left before the last retraining, which is that of the sparsest card."""
+    least = min(each["sizes"]["density"] for each in cell["cards"].values())
+    found: float | None = cell["training"]["before_retraining"]
+    return found if card["sizes"]["density"] == least else None
 
 
 def _apart(method: Json, cells: Sequence[Json]) -> str:
@@ -137,11 +164,11 @@ def _rows(cells: Sequence[Json]) -> list[list[str]]:
                 str(len({cell["identity"]["seed"] for cell, _, _ in found})),
                 *(tables.spread([tables.accuracy_of(card, d) for card in cards], 100) for d in ("clean", "corrupted")),
                 tables.spread([tables.accuracy_of(card, split="validation") for card in cards], 100),
-                tables.spread([one["before_retraining"] for one in training], 100),
+                tables.spread([_before_retraining(cell, card) for cell, card, _ in found], 100),
                 tables.spread([card["sizes"]["compression"] for card in cards]),
                 tables.spread([card["sizes"]["conv_density"] for card in cards], 1, 3),
                 tables.spread([card["sizes"]["speedup"] for card in cards]),
-                *(tables.spread([tables.measured_speedup(cell, batch) for cell in firsts]) for batch in (1, 32)),
+                *(tables.spread([_measured(cell, batch) for cell in firsts]) for batch in (1, 32)),
                 tables.spread([one["epochs"] for one in training], 1, 0),
                 tables.mean_short([one["multiply_adds"] for one in training]),
                 tables.spread([cell["seconds"] / 60 for cell in firsts]),
@@ -180,7 +207,7 @@ def _line(
         values = [tables.accuracy_of(card, domain, split) for _, card, _ in here]
         places = [
             density if kind == "density" else
-            card["sizes"]["compression"] if kind == "compression" else tables.measured_speedup(cell) if first else None
+            card["sizes"]["compression"] if kind == "compression" else _measured(cell) if first else None
             for cell, card, first in here
         ]  # fmt: skip
         known, at = [v for v in values if v is not None], [p for p in places if p is not None]

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING
 
 from cards_deck.gate_config import GateConfig
 from cards_deck.inference.gates._base import GATES, BaseGate, Gate, Known, Reading, Routing
-from cards_deck.inference.gates._choose import BUDGETS, Candidate, Chosen, choose_gate, fit_gate, fit_gates
+from cards_deck.inference.gates._choose import (
+    BUDGETS,
+    Candidate,
+    Chosen,
+    check_budget,
+    choose_gate,
+    fit_gate,
+    fit_gates,
+)
 from cards_deck.inference.gates._decide import Decision, Run, decide
 from cards_deck.inference.gates._observed import Judged, Observed, Score, judge, score
 from cards_deck.inference.gates._wrapped import Fixed
@@ -40,6 +48,7 @@ __all__ = [
     "SpectralGate",
     "UniformGate",
     "build_gate",
+    "check_budget",
     "choose_gate",
     "decide",
     "fit_gate",

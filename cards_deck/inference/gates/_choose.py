@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,9 +24,10 @@ SLACK = 1.005
 class Candidate:
     """A kind fitted for one budget.
 
-    `score`: its mean on the two halves, each of a gate fitted on the other. `worst`: in which cell it loses most
-    against the plain average of the deck on those images, and how much accuracy, in [-1, 1]. `behind`: how far its
-    score lies below the best candidate's, and the standard error of that, over images. `gate`: fitted on all rows.
+    `score`: on the two halves, each of a gate fitted on the other. `worst`: in which of these cells it loses most
+    against the plain average of the deck, and how much accuracy, in [-1, 1]; under shifts unlike them it may lose more.
+    `behind`: how far its score lies below the best candidate's, and the standard error of that, over images. `gate`:
+    fitted on all rows.
     """
 
     budget: float
@@ -40,13 +42,14 @@ class Candidate:
         behind, error = (round(value, 6) for value in self.behind)
         return {
             **self.score.as_dict(), "budget": self.budget, "behind": behind, "standard_error": error,
-            "worst_cell": cell, "worst_loss": round(loss, 6),
+            "worst_validation_cell": cell, "worst_validation_loss": round(loss, 6),
         }  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
 class Chosen:
-    """`candidates` by kind, of rising budgets; `best`, one of them; `skipped`: why a kind does not fit the deck."""
+    """`candidates` by kind, of rising budgets (without those that changed nothing); `best`, one of them; `skipped`: why
+    a kind does not fit the deck."""
 
     best: Candidate
     candidates: Mapping[str, tuple[Candidate, ...]]
@@ -87,6 +90,8 @@ def fit_gates(
         budgets: mean cards per image that a gate may use on these rows, clean and corrupted.
         costs: of each card, in any unit (None: all the same); kinds that do not ask for costs are not told.
     """
+    for budget in budgets:
+        check_budget(budget)
     if observed.logits.shape[0] != len(known.augmentations):
         raise InputError(f"the rows are of {observed.logits.shape[0]} cards, the deck has {len(known.augmentations)}")
     limits = dataclasses.replace(config.with_kind(kind), parameters={}, arrays={})
@@ -121,11 +126,13 @@ def choose_gate(
     on, both ways round.
 
     A pass that buys nothing is not spent: of the gates within `most_cards` mean cards per image and the deck's
-    `max_cards` the cheapest wins whose score is within one standard error of the best one's (Breiman et al., CART 1984,
-    section 3.4.3, with cards in the place of leaves); of equally cheap ones the best, then the one that has learned
-    fewer numbers. Where none is within, the cheapest wins. Every gate is then fitted on all rows. Kinds that do not fit
-    the deck (such as one that needs a reference for each card) are skipped. InputError where all are.
+    `max_cards` the cheapest wins whose score is within one standard error of the best one's (the rule of Breiman et
+    al., CART 1984, section 3.4.3, with cards in the place of leaves, and the error of the paired difference in that of
+    the best score); of equally cheap ones the best, then the one that has learned fewer numbers. Where none is within,
+    the cheapest wins. Every gate is then fitted on all rows. Kinds that do not fit the deck (such as one that needs a
+    reference for each card) are skipped. InputError where all are, or for a budget below one card.
     """
+    check_budget(most_cards)
     limits = GateConfig() if config is None else config
     budgets = [budget for budget in BUDGETS if budget < most_cards] + [most_cards]
     halves = observed.halves()
@@ -156,6 +163,12 @@ def choose_gate(
     for one in candidates:
         by_kind[one.gate.config.kind] = (*by_kind.get(one.gate.config.kind, ()), one)
     return Chosen(_cheapest(candidates, limits, most_cards), by_kind, skipped)
+
+
+def check_budget(most_cards: float) -> None:
+    """InputError for a mean number of cards per image that no gate can have."""
+    if not 1 <= most_cards < math.inf:
+        raise InputError(f"the mean number of cards per image must be a number of at least 1, not {most_cards:g}")
 
 
 def _within(found: Score, gate: BaseGate, limits: GateConfig, most_cards: float) -> bool:

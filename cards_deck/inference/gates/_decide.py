@@ -49,8 +49,10 @@ def decide(gate: Gate, spectra: Floats, run: Run, *, deadline: float | None = No
         return Decision(first.weights, answers.ran, answers.table(), first, np.ones(0, np.bool_))
     late = answers.add(first.weights, None, deadline)
     weights = first.weights.copy()
-    weights[late] = kept(weights[late], answers.ran[late])
-    rows = None if not late.any() else np.flatnonzero(~late)  # None: all of them
+    rows = None  # all of them
+    if late.any():
+        weights[late] = kept(weights[late], answers.ran[late])
+        rows = np.flatnonzero(~late)
     routing = first if rows is None else part(first, rows)
     while rows is None or len(rows):
         ran = answers.ran if rows is None else answers.ran[rows]
@@ -64,9 +66,10 @@ def decide(gate: Gate, spectra: Floats, run: Run, *, deadline: float | None = No
             break
         rows, routing = more if rows is None else rows[more], part(revised, more)
         short = answers.add(routing.weights, rows, deadline)
-        weights[rows[short]] = kept(routing.weights[short], answers.ran[rows[short]])
-        late[rows[short]] = True
-        rows, routing = (rows, routing) if not short.any() else (rows[~short], part(routing, np.flatnonzero(~short)))
+        if short.any():
+            weights[rows[short]] = kept(routing.weights[short], answers.ran[rows[short]])
+            late[rows[short]] = True
+            rows, routing = rows[~short], part(routing, np.flatnonzero(~short))
     return Decision(weights, answers.ran, answers.table(), first, ~late)
 
 

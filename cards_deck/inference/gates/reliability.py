@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Self
@@ -70,7 +71,7 @@ class ReliabilityGate(PreferenceGate):
         for most_cards in budgets:
             one = spending(found, most_cards).config
             powers = tried(lambda config: cls(config, known), one, "power", POWERS, observed)
-            gates[most_cards] = best(powers, max(budgets))
+            gates[most_cards] = best(powers, math.inf)
         return tuple(gates[most_cards] for most_cards in budgets)
 
 

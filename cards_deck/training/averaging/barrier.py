@@ -17,7 +17,7 @@ from cards_deck.training.averaging.average import Statistics, average, check_car
 from cards_deck.training.averaging.batch_norm import AugmentedImages
 from cards_deck.training.averaging.judge import CLEAN, Judge
 
-LIMIT = 0.02  # of error: what Frankle et al. call stable lies below it
+LIMIT = 0.02  # of error: what Frankle et al. call stable lies below it (as remembered, unverified)
 POINTS = 11
 
 

@@ -107,7 +107,10 @@ def _round_to(wanted: Mapping[str, float], sizes: Mapping[str, int], target: int
         step = 1 if missing > 0 else -1
         movable = [n for n in by_fraction if (counts[n] < sizes[n] if step > 0 else counts[n] > 1)]
         if not movable:
-            raise InputError(f"density too low: {target} weights cannot give each of {len(sizes)} layers at least one")
+            raise InputError(
+                f"density too low: {target} weights cannot give each of {len(sizes)} layers at least one; choose a "
+                "higher `density`"
+            )
         for name in movable[: abs(missing)]:
             counts[name] += step
     return counts

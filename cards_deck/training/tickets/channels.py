@@ -109,7 +109,7 @@ def check_reachable(network: nn.Module, sets: Sequence[ChannelSet], target: int)
         total = sum(weight.numel() for weight in prunable_weights(network).values())
         raise InputError(
             f"structured: `density` must be at least {least / total:.6f} for this network, got {target / total:.6f}: "
-            "one channel is left in each layer then"
+            "one channel is left in each layer then; choose a higher density or a wider network"
         )
 
 

@@ -40,8 +40,8 @@ class Colt:
     Attributes:
         density: fraction of convolution and linear weights kept, exact to one weight; linear layers are whole, and the
             last round prunes less than `rate` where it would overshoot [chosen here].
-        rate: share of the remaining convolution weights that each group prunes in a round [paper].
-        groups: number of networks, each for an equal share of the classes in order [paper].
+        rate: share of the remaining convolution weights that each group prunes in a round [published code].
+        groups: number of networks, each for an equal share of the classes in order [published code].
     """
 
     density: float = 0.1
@@ -85,7 +85,7 @@ def split_classes(classes: Sequence[int], groups: int) -> tuple[tuple[int, ...],
     if len(classes) < 2 * groups:
         raise InputError(
             f"colt: `groups` of at least two classes each need {2 * groups} classes, got data of {len(classes)}: "
-            "choose fewer groups, or another method"
+            "take data of more classes, fewer groups or another method"
         )
     size, longer = divmod(len(classes), groups)
     ends = [size * (group + 1) + min(group + 1, longer) for group in range(groups)]

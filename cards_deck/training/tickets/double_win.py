@@ -45,12 +45,12 @@ class DoubleWin:
     Attributes:
         density: fraction of convolution and linear weights kept, exact to one weight; linear layers are whole, and the
             last round prunes less than `rate` where it would overshoot [chosen here].
-        rate: share of the remaining convolution weights pruned in a round [paper].
+        rate: share of the remaining convolution weights pruned in a round [published code].
         pretraining: how the network is trained first, where no card is given: `standard` or `adversarial` [paper].
         training: how it is trained in each round and at last: `standard` or `adversarial` [paper].
-        radius: of the ball that attacked pixels stay in, in steps of 1/255 [paper].
-        attack_steps: of projected gradient ascent for each batch [paper].
-        step_size: of each of them, in steps of 1/255 [paper: 16/3].
+        radius: of the ball that attacked pixels stay in, in steps of 1/255 [published code].
+        attack_steps: of projected gradient ascent for each batch [published code].
+        step_size: of each of them, in steps of 1/255 [published code: 16/3].
     """
 
     density: float = 0.1

@@ -8,7 +8,8 @@ k of about 2,000 of 62,000 steps for a ResNet-20, 1,000 for a VGG-16).
 
 The first paper prunes each layer of its fully connected networks by the same share, the output layer by half of it, and
 its deep ones globally; here pruning is global, as in the authors' later code (open_lth). That code prunes one weight
-more than its share, this one none: the counts are exact.
+more than its share, this one none: the counts are exact. (Unverified, as remembered: those numbers of steps, and how
+the first paper treats its deep networks.)
 
 Not taken over: the widely copied port that freezes weights below a threshold without taking their magnitude, and so
 every negative one. Here the stored mask alone decides which weights train.

@@ -3,6 +3,9 @@
 Level by level: train the full schedule; prune a fifth of the surviving weights, smallest magnitude first over all
 layers together; keep weights and batch-norm; start the schedule and the optimizer afresh. Each level has an order of
 the data and a stream of the augmentation of its own.
+
+Unverified: the schedule of the CARDs study, taken to be the default of the authors' library (open_lth: 160 epochs, a
+tenth of the rate at 80 and 120). A level here has the schedule that the recipe gives.
 """
 
 from __future__ import annotations

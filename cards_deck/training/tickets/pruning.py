@@ -21,7 +21,10 @@ from cards_deck.training.tickets.ticket import Masks, Ticket, exact_count, full_
 def check_density(method: str, density: float) -> None:
     """InputError unless `density` lies in (0, 1]."""
     if not 0 < density <= 1:
-        raise InputError(f"{method}: `density` is the fraction of weights kept and must lie in (0, 1], got {density}")
+        raise InputError(
+            f"{method}: `density` is the fraction of weights kept and must lie in (0, 1], got {density}: give 0.1 to "
+            "keep a tenth"
+        )
 
 
 def check_masks(network: nn.Module, masks: Mapping[str, Tensor]) -> None:
@@ -30,13 +33,14 @@ def check_masks(network: nn.Module, masks: Mapping[str, Tensor]) -> None:
     if odd := sorted(set(weights) ^ set(masks)):
         raise InputError(
             "masks of another network: there must be one for each convolution and linear weight, and "
-            f"{odd[0]!r} is only {'in the network' if odd[0] in weights else 'among the masks'}"
+            f"{odd[0]!r} is only {'in the network' if odd[0] in weights else 'among the masks'}; give a card of this "
+            "network"
         )
     for name, mask in masks.items():
         if mask.dtype != torch.bool or mask.shape != weights[name].shape:
             raise InputError(
                 f"masks of another network: that of {name!r} must be bool of shape {list(weights[name].shape)}, got "
-                f"{mask.dtype} of {list(mask.shape)}"
+                f"{mask.dtype} of {list(mask.shape)}; give a card of this network and of as many classes"
             )
 
 

@@ -3,8 +3,9 @@
 Four aids, all gone when training ends: soft activations (Swish, PSwish) in place of ReLU, ghost skips around the
 convolutions, smoothed labels, and an initialisation whose layers are re-scaled by what a first step would gain
 (GradInit). The first two are annealed away (`softening.py`): the published scripts leave them in, with ghost layers
-that no sparsity counts. Mish, the paper's third activation, is missing. Here what comes out is the recipe's network
-with ReLU and the ticket's weights, nothing else.
+that no sparsity counts, so that the paper's way of annealing is uncertain: the straight line is chosen here. Mish, the
+paper's third activation, is missing. What comes out is the recipe's network with ReLU and the ticket's weights, nothing
+else.
 
 The mask comes from another method, by default a random one: one that scores masks at initialisation is asked for its
 masks, any other is followed to its end first and only its masks are used; or from a given card (`--given`). Weights
@@ -65,7 +66,10 @@ class ToST:
                 f"or more, got {self.beta}, {self.end}, {self.label_smoothing}, {self.rescale_steps}"
             )
         if not hasattr(self.masks, "density") or hasattr(self.masks, "tolerance"):
-            raise InputError("tost: `masks` must be a method that masks weights, with a density exact to one weight")
+            raise InputError(
+                "tost: `masks` must be a method that masks weights, with a density exact to one weight, got "
+                f"{type(self.masks).__name__}: choose another, e.g. random"
+            )
         default = next(each.default for each in fields(self.masks) if each.name == "density")  # type: ignore[arg-type]
         if self.masks.density not in (default, self.density):
             raise InputError(
@@ -111,7 +115,9 @@ class ToST:
         total = sum(mask.numel() for mask in given.masks.values())
         kept = sum(int(mask.sum()) for mask in given.masks.values())
         if kept != exact_count(total, self.density):
-            raise InputError(f"tost: `density` must be that of the given card, {kept / total:.8f}, got {self.density}")
+            raise InputError(
+                f"tost: `density` must be that of the given card, got {self.density}: give {kept / total:.8f}"
+            )
         return dict(given.masks)
 
     def _smoothed(self, schedule: Schedule, classes: int) -> Schedule:
