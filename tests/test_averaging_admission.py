@@ -17,10 +17,10 @@ from cards_deck.errors import InputError
 from cards_deck.training.averaging import admission
 from cards_deck.training.averaging.admission import admitted
 from cards_deck.training.averaging.average import average
-from cards_deck.training.averaging.barrier import Barrier, barrier, even_alphas
+from cards_deck.training.averaging.barrier import Barrier, barrier, check_basin, even_alphas
 from cards_deck.training.averaging.batch_norm import AugmentedImages, BatchNorm
-from cards_deck.training.averaging.blends import Bench
-from cards_deck.training.averaging.judge import Judge
+from cards_deck.training.averaging.blends import Bench, soup, wise_ft
+from cards_deck.training.averaging.judge import CLEAN, Judge
 from cards_deck.training.quantizers.int8 import Int8
 from cards_deck.training.quantizing import quantize_card
 from cards_deck.training.run import SUFFIX, pack_deck
@@ -80,9 +80,10 @@ def test_a_barrier_is_refused_unless_asked_for(
 def test_the_highest_barrier_counts_and_every_pair_is_measured_once(
     cards: Family, bench: Bench, half: Card, monkeypatch: pytest.MonkeyPatch  # noqa: F811
 ) -> None:  # fmt: skip
-    soup = average(cards, (0.25, 0.25, 0.5), bench.images, name="soup", statistics="averaged")
+    three = average(cards, (0.25, 0.25, 0.5), bench.images, name="soup", statistics="averaged")
     asked = of_height(monkeypatch, 0.0)
-    admitted([soup, half, *cards], TRAIN, VALIDATION)
+    monkeypatch.setattr(admission, "centre", lambda *given: None)
+    admitted([three, half, *cards], TRAIN, VALIDATION)
     assert sorted(asked) == [("base", "again"), ("base", "noisy"), ("noisy", "again")]
     last = replace(cards[2], name="last")
 
@@ -91,7 +92,7 @@ def test_the_highest_barrier_counts_and_every_pair_is_measured_once(
 
     monkeypatch.setattr(admission, "barrier", uneven)
     with pytest.raises(InputError, match=r"card 'soup': the error rises by 30\.00 points"):
-        admitted([*cards[:2], last, half, soup], TRAIN, VALIDATION)
+        admitted([*cards[:2], last, half, three], TRAIN, VALIDATION)
 
 
 def test_an_average_without_its_parents_is_refused_by_name(cards: Family, half: Card, small: Card) -> None:  # noqa: F811
@@ -136,3 +137,20 @@ def test_the_command_refuses_in_one_line_and_takes_what_is_allowed(
     assert main([*argv, "--allow-barrier"]) == 0
     gate = read_deck(tmp_path / "deck").gate
     assert (gate.abstain_below, gate.seconds) == (0.25, 1.5)
+
+
+def test_the_middle_of_three_is_judged_too(cards: Family, bench: Bench) -> None:  # noqa: F811
+    """Three flat paths with a hill between them: only the average's own error shows it."""
+    members = list(cards)
+    made = soup(members, bench, kind="uniform", statistics="averaged")
+    errors = [1 - bench.judge.clean().accuracies(card)[CLEAN] for card in (*members, made.card)]
+    assert made.middle == pytest.approx(errors[3] - sum(errors[:3]) / 3)
+    assert made.record["centre"] == pytest.approx(made.middle, abs=1e-6)
+    assert made.height == max(made.middle, *(path.height for path in made.paths.values()))
+    assert wise_ft(*members[:2], bench, alpha=0.5, statistics="averaged").middle is None
+    flat = {pair: Barrier((0, 0.5, 1), (0.1, 0.1, 0.1)) for pair in made.paths}
+    hill = replace(made, paths=flat, middle=0.03)
+    with pytest.raises(InputError, match=r"rises by 3\.00 points"):
+        check_basin(hill.card.name, hill.height)
+    found = admitted([*members, made.card], bench.train, bench.validation, allow_barrier=True)
+    assert found[made.card.id]["centre"] == pytest.approx(made.middle, abs=1e-6)

@@ -12,7 +12,15 @@ from cards_deck.data import Dataset
 from cards_deck.errors import InputError
 from cards_deck.record import AVERAGE
 from cards_deck.training.averaging.average import Statistics
-from cards_deck.training.averaging.barrier import Barrier, barrier, check_basin, even_alphas, highest, record_of
+from cards_deck.training.averaging.barrier import (
+    Barrier,
+    barrier,
+    centre,
+    check_basin,
+    even_alphas,
+    highest,
+    record_of,
+)
 from cards_deck.training.averaging.batch_norm import BatchNorm
 from cards_deck.training.averaging.blends import POINTS, Bench
 
@@ -53,9 +61,10 @@ def admitted(
         if parents and set(parents) <= set(known):
             statistics: Statistics = "averaged" if card.record.averages_statistics else "recomputed"
             paths = {(one, other): path(one, other, statistics) for one, other in combinations(parents, 2)}
+            middle = centre(card, paths, bench.judge)
             if not allow_barrier:
-                check_basin(card.name, highest(paths))
-            found[card.id] = record_of(paths)
+                check_basin(card.name, highest(paths, middle))
+            found[card.id] = record_of(paths, middle)
         elif not allow_barrier:
             missing = ", ".join(parent for parent in parents if parent not in known) or "those of its record"
             raise InputError(

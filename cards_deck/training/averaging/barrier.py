@@ -111,15 +111,27 @@ def barrier(
     return along(error, alphas if alphas is not None else even_alphas())
 
 
-def highest(paths: Mapping[tuple[str, str], Barrier]) -> float:
-    """The highest barrier on the `paths` between cards, by their ids."""
-    return max(path.height for path in paths.values())
+def highest(paths: Mapping[tuple[str, str], Barrier], middle: float | None) -> float:
+    """The highest barrier on the `paths` between cards, by their ids, or in their `middle` (see `centre`)."""
+    return max([path.height for path in paths.values()] + ([] if middle is None else [middle]))
 
 
-def record_of(paths: Mapping[tuple[str, str], Barrier]) -> dict[str, Any]:
-    """What a deck keeps of the `paths` between the parents of an average."""
+def centre(card: Card, paths: Mapping[tuple[str, str], Barrier], judge: Judge) -> float | None:
+    """How far the error of an average lies above those of its parents in its shares; None for two parents, whose path
+    has it. The middle of several cards can be worse than any path between two of them."""
+    if len(card.record.average_of) < 3:
+        return None
+    ends = {one: path.errors[0] for (one, _), path in paths.items()}
+    ends |= {other: path.errors[-1] for (_, other), path in paths.items()}
+    shares = zip(card.record.average_of, card.record.method["coefficients"], strict=True)
+    return 1 - judge.clean().accuracies(card)[CLEAN] - sum(share * ends[parent] for parent, share in shares)
+
+
+def record_of(paths: Mapping[tuple[str, str], Barrier], middle: float | None) -> dict[str, Any]:
+    """What a deck keeps of the `paths` between the parents of an average, and of its own `middle` (see `centre`)."""
     found = [{"between": list(pair), **path.record} for pair, path in paths.items()]
-    return {"height": round(highest(paths), 6), "paths": found}
+    centred = {} if middle is None else {"centre": round(middle, 6)}
+    return {"height": round(highest(paths, middle), 6), **centred, "paths": found}
 
 
 def check_basin(name: str, height: float) -> None:

@@ -13,7 +13,15 @@ from cards_deck.data import Dataset
 from cards_deck.deck import Deck
 from cards_deck.errors import DeckError, InputError
 from cards_deck.training.averaging.average import Statistics, average, check_cards
-from cards_deck.training.averaging.barrier import Barrier, barrier, check_basin, even_alphas, highest, record_of
+from cards_deck.training.averaging.barrier import (
+    Barrier,
+    barrier,
+    centre,
+    check_basin,
+    even_alphas,
+    highest,
+    record_of,
+)
 from cards_deck.training.averaging.batch_norm import AugmentedImages, BatchNorm
 from cards_deck.training.averaging.candidates import Candidates
 from cards_deck.training.averaging.judge import Judge
@@ -61,21 +69,23 @@ class Blend:
         card: the averaged card.
         paths: the barrier between each two of its parents, by their ids.
         chosen: how its coefficients were found, as JSON values.
+        middle: how far its own error lies above its parents', where there are more than two.
     """
 
     card: Card
     paths: dict[tuple[str, str], Barrier]
     chosen: dict[str, Any]
+    middle: float | None = None
 
     @property
     def height(self) -> float:
-        """The highest barrier between any two of its parents."""
-        return highest(self.paths)
+        """The highest barrier between any two of its parents, or in the middle of them all."""
+        return highest(self.paths, self.middle)
 
     @property
     def record(self) -> dict[str, Any]:
         """What a deck keeps of it."""
-        return {**record_of(self.paths), **self.chosen}
+        return {**record_of(self.paths, self.middle), **self.chosen}
 
 
 def wise_ft(
@@ -143,7 +153,8 @@ def soup(
     }  # fmt: skip
     scores = {entry[1].statistics: round(entry[0], 6) for entry in made}
     card = candidates.card(shares, name or f"{kind}-soup")
-    return Blend(card, paths, {"soup": kind, "score": round(found, 6), "scores": scores})
+    how = {"soup": kind, "score": round(found, 6), "scores": scores}
+    return Blend(card, paths, how, centre(card, paths, bench.judge))
 
 
 def _shares(candidates: Candidates, kind: str) -> Soup:
