@@ -89,7 +89,7 @@ def test_the_report_is_made_from_the_cells_of_the_folder(folder: Path) -> None:
     assert written == {"tickets.md", "noise.md", "noise-density.svg", *kinds}
     text = (folder / "tickets.md").read_text()
     assert re.search(r"^\| rigl \| 0.2 \| 3 \| 81.0 ± 1.0 \| 61.0 ± 1.0 ", text, re.MULTILINE)
-    assert "levels" not in text
+    assert "| levels" not in text
     assert all(f"]({name})" in text for name in kinds)
     noise = (folder / "noise.md").read_text()
     assert len(re.findall(r"^\| levels \|", noise, re.MULTILINE)) == 5
