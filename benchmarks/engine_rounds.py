@@ -19,6 +19,7 @@ Rounds = Mapping[Key, Sequence[float]]
 LEAST_ROUNDS, MOST_ROUNDS = 5, 41
 BURST = 0.015  # seconds of calls between two readings of the clock, at least
 WARM = 0.1  # before a call shorter than this comes another, untimed: its weights are in the cache, as in a server
+SETTLING = 150  # looks at whether threads still spin, 2 ms apart
 PEAK = "fma_peak"
 
 
@@ -77,8 +78,19 @@ def _burst(candidate: Candidate) -> tuple[int, bool]:
     return max(1, min(100, math.ceil(BURST / once))), once < WARM
 
 
+def _settle() -> None:
+    """Let the threads of the engine before stop spinning, for some tenths of a second: they would take turns with this
+    one's on the same processors, and two threads then be no quicker than one."""
+    for _ in range(SETTLING):
+        busy = time.process_time()
+        time.sleep(0.002)
+        if time.process_time() - busy < 0.0004:
+            return
+
+
 def _timed(candidate: Candidate, calls: int, *, warm: bool) -> float:
     candidate.prepare()
+    _settle()
     if warm:
         candidate.call()
     start = time.perf_counter()

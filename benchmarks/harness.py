@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from eval.provenance import package_versions, provenance
 
@@ -72,9 +73,13 @@ def save(name: str, rows: Sequence[Row], ratios: Mapping[str, float], packages: 
         print(f"{entry.name:40} {entry.median:12.5g} {entry.unit:12} [{entry.low:.5g}, {entry.high:.5g}]")
     for key, value in ratios.items():
         print(f"{key:40} {value:12.5g}")
+    return write(name, {"rows": [asdict(entry) for entry in rows], "ratios": dict(ratios), "provenance": made})
+
+
+def write(name: str, content: Mapping[str, Any]) -> Path:
+    """Write benchmarks/results/<name>.json, whole or not at all."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
-    content = {"rows": [asdict(entry) for entry in rows], "ratios": dict(ratios), "provenance": made}
     partial = path.with_suffix(".part")
     partial.write_text(json.dumps(content, indent=1) + "\n")
     partial.replace(path)

@@ -15,7 +15,7 @@ from serving.errors import CODES
 
 STAGES = ("read", "decode", "queue", "predict")
 STATUSES = ("2xx", "3xx", "4xx", "5xx")
-NONE = "none"  # of gates that choose cards rather than augmentations
+NONE = "none"  # of gates that read no reference
 FALLBACKS = ("low_confidence", "out_of_time", "unknown_spectrum")
 _DURATIONS = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.125, 0.25, 0.5, 1.0, 2.5)
 _DISTANCES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0)

@@ -66,7 +66,13 @@ def _why(deck: Deck) -> Schema:
             },
             "preference": {**number, "description": "How much it does."},
             "confidence": {"type": "number"},
+            "asked": {"type": "integer", "description": "Cards named before any had answered."},
             "widened": {"type": ["string", "null"], "enum": [*WIDENED, None], "description": "Why more cards ran."},
+            "first_confidence": {
+                **number,
+                "description": "Calibrated confidence of the first card's answer, where it decided if more were asked.",
+            },
+            "threshold": {**number, "description": "The confidence from which no further card is asked."},
             "window": {"type": "integer", "description": "Images routed together; 0 for none."},
             "votes": {
                 "type": "array",

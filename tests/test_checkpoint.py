@@ -20,7 +20,7 @@ from tiny_training import (
 
 from cards_deck.errors import InputError
 from cards_deck.training.augmentations.crop_flip import CropFlip
-from cards_deck.training.checkpoint import Checkpoints
+from cards_deck.training.checkpoint import MASKS, Checkpoints
 from cards_deck.training.loop import Run, fit
 from cards_deck.training.tickets.masked import KeepMasked
 from cards_deck.training.tickets.ticket import full_masks
@@ -131,6 +131,29 @@ class Trap:
 def test_a_checkpoint_runs_no_code(tmp_path: Path) -> None:
     sprung = tmp_path / "sprung"
     torch.save({"identity": "", "network": Trap(sprung)}, tmp_path / "stage.checkpoint.pt")
-    with pytest.raises(pickle.UnpicklingError, match=r"[Ww]eights.only"):
+    with pytest.raises(InputError, match="cannot be read as a checkpoint"):
         Checkpoints(tmp_path, "").resume(new_run(), "stage")
     assert not sprung.exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive", pickle.dumps({"settings": 1}, 2)])
+def test_a_damaged_checkpoint_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "stage.checkpoint.pt").write_bytes(content)
+    for call in (Checkpoints(tmp_path).check, lambda: Checkpoints(tmp_path).resume(new_run(), "stage")):
+        with pytest.raises(InputError, match=r"stage\.checkpoint\.pt cannot be read as a checkpoint.*delete it"):
+            call()
+
+
+def test_a_cut_off_checkpoint_is_refused(tmp_path: Path) -> None:
+    Checkpoints(tmp_path, "settings").save(trained_run(), "stage")
+    path = tmp_path / "stage.checkpoint.pt"
+    path.write_bytes(path.read_bytes()[:2000])
+    with pytest.raises(InputError, match="cannot be read as a checkpoint"):
+        Checkpoints(tmp_path, "settings").check()
+
+
+def test_a_foreign_checkpoint_of_a_method_within_is_refused(tmp_path: Path) -> None:
+    Checkpoints(tmp_path / MASKS, "settings").save(trained_run(), "stage")
+    Checkpoints(tmp_path, "settings").check()
+    with pytest.raises(InputError, match="another run"):
+        Checkpoints(tmp_path, "other").check()

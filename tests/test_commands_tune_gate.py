@@ -63,6 +63,9 @@ def test_the_command_writes_a_new_deck_with_its_record(
     for text in ("before", "after", "unknown spectrum", "cards per image", "agrees with the average", "ms per image"):
         assert text in said
     assert f"{record['after']['agreement']:.1%}" in said
+    for title, shares in (("nearest to", "choices"), ("cards that ran", "ran")):
+        line = next(line for line in said.splitlines() if line.startswith(title))
+        assert all(f"{name} {share:.0%}" in line for name, share in record["after"][shares].items())
 
 
 def test_images_are_read_as_served_ones_in_the_order_of_their_names(folder: Path) -> None:

@@ -46,6 +46,22 @@ def test_options_are_settings() -> None:
     assert grid(tickets_parser(fitted).parse_args(fitted))[0].method["rewind"] == 5000 // 64
 
 
+def test_a_short_schedule_shortens_what_must_fit_into_it() -> None:
+    short = ["--images", "500", "--epochs", "2", "--methods", "rigl,lottery"]
+    cells = grid(tickets_parser(short).parse_args(short))
+    found = {cell.method["name"]: cell.method for cell in cells}
+    assert found["rigl"]["interval"] == 2 * (500 // 64) // 4
+    assert found["lottery"]["rewind"] == 0
+    usual = grid(tickets_parser([]).parse_args(["--methods", "rigl"]))
+    assert usual[0].method["interval"] == 25
+
+
+def test_a_field_of_the_wrong_kind_is_refused() -> None:
+    wrong = ["--methods", "rigl", "--set", "rigl.interval=abc"]
+    with pytest.raises(InputError, match=r"rigl cannot be made with .*interval='abc'"):
+        grid(tickets_parser(wrong).parse_args(wrong))
+
+
 def test_powers_and_lists_of_numbers() -> None:
     assert numbers("0.5,0.1") == (0.5, 0.1)
     assert numbers("0.8^1-3") == pytest.approx((0.8, 0.64, 0.512))

@@ -23,7 +23,7 @@ from cards_deck.deck import Deck, GateConfig, read_deck, write_deck
 from cards_deck.explaining import WIDENED, Reasons, plane, reasons, sentence, shade, widenings
 from cards_deck.explaining.charts import bars, coloured, picture, profiles
 from cards_deck.explaining.page import explain, page
-from cards_deck.explaining.why import farther
+from cards_deck.explaining.wording import farther
 from cards_deck.inference.engines import EngineKind
 from cards_deck.inference.fake_deck import fake_deck, fake_images
 from cards_deck.inference.predictor import Prediction, Predictor
@@ -93,8 +93,9 @@ def test_the_tail_is_never_rounded_up_to_all() -> None:
 
 def test_a_window_is_said_and_where_it_decides_otherwise() -> None:
     assert ", as those of the 7 images of this request are on average" in said(fake_images(1), window=7)
-    other = said(fake_images(1), window=7, choice=np.array([1]))
+    other = said(fake_images(1), window=7, routed=np.array([[1.0, 0.5]], np.float32))
     assert "but the request's mean is nearest to gaussian" in other
+    assert "of this request" not in said(fake_images(1), window=1)
 
 
 def test_a_learned_gate_says_for_which_card_the_spectrum_speaks(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,7 +138,7 @@ def test_an_unknown_spectrum_is_the_reason_only_where_it_brought_cards() -> None
     assert reasons(both, predict(FLAT, both), 0).widened in (None, "close_spectra")
     assert reasons(single, predict(FLAT, single), 0).widened == "unknown_spectrum"
     always = fitted_deck("reliability", 2)
-    found = predict(fake_images(2), always, unknown=np.ones(2, np.bool_))
+    found = predict(fake_images(2), always, routed=np.full((2, 2), 99, np.float32))
     assert found.ran.sum(axis=1).tolist() == [2, 2]
     assert widenings(always, found) == (None, None)
     rising = fitted_deck("cascade", 3)
@@ -253,7 +254,7 @@ def test_an_abstaining_deck_names_no_class(tmp_path: Path) -> None:
 def test_the_command_writes_the_page_and_prints_the_sentence(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out = tmp_path / "why.html"
+    out = tmp_path / "pages" / "today" / "why.html"
     argv = ["explain", str(folder / "<photo> & co.jpg"), "--deck", str(folder / "deck"), "--engine", "fake"]
     assert main([*argv, "--out", str(out)]) == 0
     text = capsys.readouterr().out

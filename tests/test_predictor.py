@@ -114,6 +114,12 @@ def test_another_gate_can_be_given() -> None:
     assert (prediction.choice == -1).all()
 
 
+@pytest.mark.parametrize("seconds", [float("nan"), -1e-9, -float("inf")])
+def test_a_time_that_is_none_is_refused(fake: Predictor, seconds: float) -> None:
+    with pytest.raises(InputError, match="seconds must be a number of at least 0"):
+        fake.predict(IMAGES, seconds=seconds)
+
+
 def test_no_images_give_no_answers(fake: Predictor) -> None:
     prediction = fake.predict(IMAGES[:0])
     assert prediction.probabilities.shape == (0, 10)

@@ -119,6 +119,15 @@ def test_another_parents_checkpoint_is_refused(tmp_path: Path) -> None:
         bench(folder=tmp_path).fine_tune(RECIPE, ticket(), "another")
 
 
+def test_fine_tuning_beside_another_methods_checkpoint_is_refused(tmp_path: Path) -> None:
+    bench(folder=tmp_path).find_tickets(RECIPE)
+    before = {path.name for path in tmp_path.iterdir()}
+    assert "fine-tune.checkpoint.pt" not in before
+    with pytest.raises(InputError, match="another run"):
+        bench(folder=tmp_path).fine_tune(RECIPE, ticket(), "one")
+    assert {path.name for path in tmp_path.iterdir()} == before
+
+
 def test_a_card_says_how_it_was_made_and_computes_what_the_ticket_does() -> None:
     network, found = bench().build(RECIPE), ticket()
     card = make_card("one", RECIPE, network, found, TRAIN, bits=32, parents=("abc",))

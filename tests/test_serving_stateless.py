@@ -1,11 +1,14 @@
 """Nothing is remembered between requests: an image's answer does not depend on what others asked before or beside it.
 
-Run as a script it does the same for longer: `python tests/test_serving_stateless.py 1000000`.
+Run as a script it does the same for longer, and saves how long in benchmarks/results/stateless.json:
+`PYTHONPATH=. python tests/test_serving_stateless.py --kinds spectral spectrum_cascade --images 1000000`.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
+import itertools
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -22,17 +25,17 @@ from cards_deck.inference.fake_deck import fake_images
 from cards_deck.inference.predictor import Predictor
 from serving.settings import Settings
 
-HOSTILE = 300
+MANY, FEW = 600, 100  # hostile images
 AT_ONCE = 24
 
 
-def hostile(count: int, seed: int = 0) -> Iterator[dict[str, Any]]:
-    """Requests made to leave something behind: extreme spectra, floods of one routing, windows, and broken ones."""
+def hostile(seed: int = 0) -> Iterator[dict[str, Any]]:
+    """Requests without end to leave something behind: extreme spectra, floods of one routing, windows, broken ones."""
     rng = np.random.default_rng(seed)
     rows = np.arange(32)
     stripes = np.where((rows // 1 % 2)[:, None, None], 255, 0) * np.ones((1, 32, 3))
     extreme = [np.zeros((32, 32, 3)), np.full((32, 32, 3), 255), stripes, stripes.transpose(1, 0, 2)]
-    for index in range(count):
+    for index in itertools.count():
         kind = index % 6
         if kind < 2:
             images = rng.integers(0, 256, (int(rng.integers(1, 5)), 32, 32, 3), dtype=np.uint8)
@@ -70,28 +73,31 @@ def predictor(kind: str, engine: EngineKind) -> Predictor:
     return Predictor(fitted_deck(kind), engine=engine)
 
 
-def check(count: int, kind: str = "spectral", engine: EngineKind = EngineKind.FAKE) -> None:
-    """The watched answers, before and after `count` hostile requests."""
+def check(images: int, kind: str, engine: EngineKind = EngineKind.FAKE) -> tuple[int, int]:
+    """The watched answers, before and after so many hostile images at least; how many (requests, images) it took."""
     with serving(predictor(kind, engine), Settings(max_batch=16)) as client:
         before = watched(client)
-        block: list[dict[str, Any]] = []
-        for request in hostile(count):
-            block.append(request)
-            if len(block) == AT_ONCE:
-                assert all(response.status_code in (200, 400, 429) for response in ask(client, block))
-                block = []
+        stream, requests, answered = hostile(), 0, 0
+        while answered < images:
+            block = list(itertools.islice(stream, AT_ONCE))
+            found = [response.status_code for response in ask(client, block)]
+            assert set(found) <= {200, 400, 429}
+            requests += len(block)
+            answered += sum(request["shape"][0] for request, code in zip(block, found, strict=True) if code == 200)
         assert watched(client) == before
+    return requests, answered
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_answer_is_the_same_before_and_after_hostile_others(kind: str) -> None:
-    check(HOSTILE if kind == "spectral" else 2 * AT_ONCE, kind)
+    requests, images = check(MANY if kind == "spectral" else FEW, kind)
+    assert FEW <= images <= 4 * requests
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_answer_is_the_same_whoever_shares_its_batch(kind: str) -> None:
     asked = np.concatenate([fake_images(3, seed=5), noisy(fake_images(3, seed=6), 26)])
-    mates = [request for request in hostile(60, seed=1) if len(request["data"]) > 4]
+    mates = [request for request in itertools.islice(hostile(seed=1), 60) if len(request["data"]) > 4]
     with serving(predictor(kind, EngineKind.FAKE), Settings(max_batch=16)) as client:
         alone = [client.batch(image[None]).json()["answers"][0] for image in asked]
         for seed in range(2):
@@ -120,6 +126,22 @@ def test_a_batch_of_any_mates_gives_the_predictor_s_own_answer() -> None:
         np.testing.assert_allclose(found.probabilities, expected.probabilities[order], atol=1e-5)
 
 
+def main() -> None:
+    """Check the kinds for longer, print and save what was asked."""
+    from benchmarks.harness import write
+    from eval.provenance import provenance
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=["spectral", "spectrum_cascade"])
+    parser.add_argument("--images", type=int, default=10_000, help="hostile images answered, of each kind (10000)")
+    arguments = parser.parse_args()
+    rows = []
+    for kind in arguments.kinds:
+        requests, images = check(arguments.images, kind)
+        rows.append({"gate": kind, "engine": EngineKind.FAKE.value, "requests": requests, "images": images})
+        print(f"{kind}: the answers are the same after {images} hostile images in {requests} requests")
+    write("stateless", {"rows": rows, "provenance": provenance(["python", *sys.argv])})
+
+
 if __name__ == "__main__":
-    check(int(sys.argv[1]) if len(sys.argv) > 1 else 10_000)
-    print("the answers are the same")
+    main()

@@ -120,15 +120,28 @@ def large_then_small() -> Card:
 
 
 def test_threads_and_batches_do_not_change_an_answer() -> None:
-    card, images = large_then_small(), fake_images(11, 32)
+    card, images = large_then_small(), fake_images(37, 32)
     runner = sparse.load(card, image_size=32, threads=1)
     last = max(i for i, op in enumerate(runner._plan.ops) if sparse_library.OPS[op.kind] == "conv2d")
     assert 0 < runner._plan.per_image <= last
-    expected = runner(images)
-    for threads in (2, 3):
+    expected = np.concatenate([runner(images[i : i + 1]) for i in range(len(images))])
+    for threads in (1, 2, 3):
         runner = sparse.load(card, image_size=32, threads=threads)
-        for count in (1, 2, 3, 7, 11, 1):
+        for count in (1, 2, 3, 7, 11, 16, 17, 37, 1):
             np.testing.assert_array_equal(runner(images[:count]), expected[:count])
+
+
+@pytest.mark.skipif("avx512" not in LEVELS, reason="the kernel is for vectors of sixteen floats")
+def test_sixteen_images_of_small_planes_go_through_together() -> None:
+    """Before layers that read guard lines and before others, with a stride, with one tap and with all."""
+    small = Layer(70, activation="relu", residual=True)
+    layers = [Layer(70, stride=2), small, small, Layer(70, (1, 1), padding=0), small, Layer(40, (5, 5), padding=2)]
+    bare = set()
+    for card, size in ((large_then_small(), 32), (random_card(layers, size=8, density=0.9), 8)):
+        plan = sparse.load(card, image_size=size, threads=1)._plan
+        bare |= {op.bare for op in plan.ops[plan.per_image :] if op.taps}
+        check(card, size, 16)
+    assert bare == {False, True}
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -204,17 +217,18 @@ def test_weights_listed_in_turns_are_the_same_weights(channels: int, density: fl
     weight = np.where(rng.random((channels, 5, 3, 3)) < density, rng.normal(size=(channels, 5, 3, 3)), 0)
     domain = Domain.of((4, 4), (3, 3), 1, 1, [16])
     lists = conv_lists(weight.astype(np.float32), 1, domain, 48, False)
-    turned = in_turns(lists, 4)
+    turned, order = in_turns(lists, 4)
+    assert sorted(order) == list(range(channels))
     assert lists.values is not None
     assert turned.values is not None
     counts, lengths = (each.runs["count"].reshape(channels, 3) for each in (lists, turned))
-    for channel in range(channels):
-        group = slice(channel // 4 * 4, channel // 4 * 4 + 4)
-        np.testing.assert_array_equal(lengths[channel], counts[group].max(axis=0))
-        at, start = int(lists.first_entry[channel]), int(turned.first_entry[channel])
+    for place, channel in enumerate(order):
+        group = order[place // 4 * 4 : place // 4 * 4 + 4]
+        np.testing.assert_array_equal(lengths[place], counts[group].max(axis=0))
+        at, start = int(lists.first_entry[channel]), int(turned.first_entry[place])
         for column in range(3):
-            kept, length = int(counts[channel, column]), int(lengths[channel, column])
-            places = start + channel % 4 + 4 * np.arange(length)
+            kept, length = int(counts[channel, column]), int(lengths[place, column])
+            places = start + place % 4 + 4 * np.arange(length)
             np.testing.assert_array_equal(turned.values[places[:kept]], lists.values[at : at + kept])
             np.testing.assert_array_equal(turned.offsets[places[:kept]], lists.offsets[at : at + kept])
             assert not turned.values[places[kept:]].any()

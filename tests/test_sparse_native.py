@@ -43,6 +43,8 @@ def networks() -> list[tuple[Card, int]]:
     made += [(random_card(signs, size=size, density=0.6), size) for size in (7, 19)]
     made += [(random_card(grown, size=size, density=0.5), size) for size in (5, 12, 20)]
     made += [(random_card(odd, size=37, density=0.5), 37), (random_card(wide, size=100, density=0.1), 100)]
+    heavy = Layer(64, activation="relu", residual=True)  # than its input: images go through together
+    made += [(random_card([Layer(8), Layer(64, stride=8), heavy, heavy], size=32, density=0.9), 32)]
     return [*made, (random_card([Layer(3), Layer(3)], size=8, density=0.0), 8)]
 
 
@@ -55,7 +57,9 @@ def written(cards: Sequence[tuple[Card, int]], level: str, folder: Path, short: 
     """Each card's plan, images and expected logits for sparse_check.c; the files' names. Arenas may be too short."""
     files = []
     for index, (card, size) in enumerate(cards):
-        plan, images = Planner(card, size, {width: width for width in WIDTHS[level]}).plan(), fake_images(3, size)
+        plan = Planner(card, size, {width: width for width in WIDTHS[level]}).plan()
+        count = 2 * c.TOGETHER + 1 if any(op.taps for op in plan.ops) else 3
+        images = fake_images(count, size)
         expected = plain(card, images).astype(np.float32)
         sizes = [max(floats - short, 0) for floats in plan.sizes]
         header = [len(plan.ops), plan.per_image, 3 * size * size, plan.classes, *sizes, plan.scratch]

@@ -104,6 +104,9 @@ def test_before_is_what_the_deck_does_and_after_what_the_new_deck_does(plain: Tu
         assert said.agreement == pytest.approx((found.labels == average.labels).mean(), abs=0.006)
         for index, name in enumerate(made.references.augmentations):
             assert said.choices.get(name, 0) == (found.choice == index).mean()
+        for index, card in enumerate(made.cards):
+            assert said.ran.get(card.name, 0) == found.ran[:, index].mean()
+        assert sum(said.ran.values()) == pytest.approx(said.cards_per_image)
 
 
 def test_new_references_are_those_of_the_fitted_images_under_the_augmentations() -> None:

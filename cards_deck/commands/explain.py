@@ -32,6 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Write the page, and print its sentence."""
     predictor = Predictor(read_deck(arguments.deck), engine=EngineKind(arguments.engine), threads=arguments.threads)
     case = explain(predictor, arguments.image)
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(arguments.out, page(case).encode())
     print(f"{arguments.image}: {sentence(case.why)}\nThe page: {arguments.out}")
     return 0

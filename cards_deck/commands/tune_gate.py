@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -148,7 +148,8 @@ def _table(found: Tuned) -> str:
         for title, text in (
             ("unknown spectrum", lambda m: f"{m.unknown:.1%}"),
             ("no class named", lambda m: f"{m.abstained:.1%}"),
-            ("routed to", _choices),
+            ("nearest to", _nearest),
+            ("cards that ran", _ran),
             ("cards per image", lambda m: f"{m.cards_per_image:.2f}"),
             ("agrees with the average of all cards", lambda m: f"{m.agreement:.1%}"),
             ("  and under the deck's augmentations", lambda m: _optional(m.agreement_augmented)),
@@ -164,8 +165,16 @@ def _table(found: Tuned) -> str:
     return "\n".join([*lines, *notes])
 
 
-def _choices(measured: Measured) -> str:
-    return ", ".join(f"{name} {share:.0%}" for name, share in measured.choices.items())
+def _nearest(measured: Measured) -> str:
+    return _shares(measured.choices)
+
+
+def _ran(measured: Measured) -> str:
+    return _shares(measured.ran)
+
+
+def _shares(found: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {share:.0%}" for name, share in found.items())
 
 
 def _optional(share: float | None) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from cards_deck.explaining.spectra import plane, radial_profile, radii, shade
-from cards_deck.explaining.why import WIDENED, Reasons, reasons, running_order, sentence, widenings
+from cards_deck.explaining.why import Reasons, reasons, running_order
+from cards_deck.explaining.widening import WIDENED, widenings
+from cards_deck.explaining.wording import sentence
 
 __all__ = [
     "WIDENED",

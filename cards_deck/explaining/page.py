@@ -14,7 +14,8 @@ from cards_deck.deck import Deck
 from cards_deck.explaining.charts import DIVERGING, bars, colour, coloured, picture, profiles
 from cards_deck.explaining.spectra import plane, radial_profile, radii, shade
 from cards_deck.explaining.style import STYLE
-from cards_deck.explaining.why import Reasons, farther, reasons, sentence
+from cards_deck.explaining.why import Reasons, reasons
+from cards_deck.explaining.wording import farther, sentence
 from cards_deck.inference.predictor import Prediction, Predictor, softmax
 from cards_deck.preprocess import read_rgb, resize_square
 from cards_deck.spectrum import Floats, Images, log_amplitude
@@ -202,6 +203,8 @@ def _numbers(case: Explained) -> str:
     rows += [(name.replace("_", " "), f"{value:g}") for name, value in gate.parameters.items()]
     if why.margin is not None:
         rows.append(("second reference farther than the nearest by", f"{why.margin:.1%}"))
+    if why.first_confidence is not None:
+        rows.append(("the first answer was sure with, calibrated", f"{why.first_confidence:.1%}"))
     if why.widened is not None:
         rows.append(("more than one card because of", why.widened.replace("_", " ")))
     if gate.abstain_below is not None:

@@ -34,8 +34,10 @@ section { padding: clamp(1rem, 2.5vw, 1.6rem); border: 1px solid var(--line); bo
 .plane img { display: block; width: 100%; height: auto; border-radius: 8px; border: 1px solid var(--line); }
 figcaption { margin-top: 0.35rem; font-size: 0.85rem; line-height: 1.35; }
 figcaption b { color: var(--ink); font-weight: 600; }
-.bars li { display: grid; grid-template-columns: minmax(5rem, 9rem) minmax(3rem, 1fr) minmax(3.6rem, auto); gap: 0.8rem;
-  align-items: center; padding: 0.14rem 0; font-size: 0.92rem; }
+.bars { display: grid; grid-template-columns: minmax(5rem, 9rem) minmax(3rem, 1fr) minmax(3.6rem, auto); gap: 0 0.8rem;
+  font-size: 0.92rem; }
+.bars li { display: grid; grid-column: 1 / -1; grid-template-columns: subgrid; align-items: center;
+  padding: 0.14rem 0; }
 .bars .name { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
 .bars .value { text-align: right; font-variant-numeric: tabular-nums; color: var(--quiet); }
 .track { position: relative; height: 0.65rem; border-radius: 99px; background: var(--track); }
@@ -48,7 +50,7 @@ figcaption b { color: var(--ink); font-weight: 600; }
 .card .top { display: flex; justify-content: space-between; gap: 1rem; font-weight: 600; }
 .card.idle .top { color: var(--quiet); font-weight: 400; }
 .card .quiet { margin-bottom: 0.5rem; }
-.card .bars li { grid-template-columns: minmax(4rem, 6.5rem) minmax(2rem, 1fr) 2.8rem; gap: 0.6rem; }
+.card .bars { grid-template-columns: minmax(4rem, 6.5rem) minmax(2rem, 1fr) 2.8rem; gap: 0 0.6rem; }
 .bars + .quiet, .planes + .quiet, .hand + .quiet { margin-top: 0.8rem; }
 svg { display: block; width: 100%; height: auto; max-height: 24rem; }
 svg text { font-size: 13px; fill: var(--quiet); }

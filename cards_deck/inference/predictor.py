@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from cards_deck.deck import Deck
 from cards_deck.errors import InputError
 from cards_deck.inference.engines import EngineKind, load_chosen
-from cards_deck.inference.gates import Decision, Fixed, Gate, decide, gate_for
+from cards_deck.inference.gates import Decision, Fixed, Gate, decide, gate_for, mean_distances
 from cards_deck.inference.pooling import abstains, combine, softmax
 from cards_deck.spectrum import Floats, Images, check_images, log_amplitude
 
@@ -25,21 +25,25 @@ class Prediction:
     """Every field has one row per image.
 
     `probabilities` float32 [n, c]; `weights` float32 [n, k] of the cards in the answer, rows sum to 1; `distances`
-    float32 [n, a] to the references; `unknown` bool [n]: farther from all of them than the training images are;
-    `choice` int64 [n]: the nearest augmentation (-1: the gate chose none); `preference` float32 [n, k]: what the
-    spectrum says of each card; `first` bool [n, k]: cards named before any had answered; `ran` bool [n, k]: cards that
-    ran; `named` int64 [n, k]: index of the class that each of those named, -1 for other cards; `abstained` bool [n]:
-    unknown, and no class is probable enough to be named; `in_time` bool [n]: no card that was wanted was left out for
-    lack of time.
+    float32 [n, a] to the references; `routed` float32 [n, a]: those that the gate routed by, the image's own or the
+    mean of its window; `unknown` bool [n]: farther from all of them than the training images are; `choice` int64 [n]:
+    nearest reference, -1 where the gate reads none; `preference` float32 [n, k]: what the spectrum says of each card;
+    `first` bool [n, k]: cards named before any had answered; `sure` float32 [n]: calibrated probability by which a
+    cascade judged the answer of those, -1 of other gates and where time was up before all had answered; `ran` bool
+    [n, k]: cards that ran; `named` int64 [n, k]: index of the class that each of those named, -1 for other cards;
+    `abstained` bool [n]: unknown, and no class is probable enough to be named; `in_time` bool [n]: no card that was
+    wanted was left out for lack of time. Of a window `choice` and `preference` are those of its images together.
     """
 
     probabilities: Floats
     weights: Floats
     distances: Floats
+    routed: Floats
     unknown: NDArray[np.bool_]
     choice: NDArray[np.int64]
     preference: Floats
     first: NDArray[np.bool_]
+    sure: Floats
     ran: NDArray[np.bool_]
     named: NDArray[np.int64]
     abstained: NDArray[np.bool_]
@@ -81,42 +85,45 @@ class Predictor:
     ) -> Prediction:
         """Answer uint8 [n, h, h, 3] of the deck's size.
 
-        An image's answer does not depend on the others in the batch (to 1e-5), unless `window` says that all of them
-        share one shift: then they are routed together. Raises InputError for other images.
+        Without a time limit an image's answer does not depend on the others in the batch (to 1e-5), unless `window`
+        says that all of them share one shift: then they are routed together. With one, the clock is that of the whole
+        batch: which cards run in time may depend on what else was asked. Raises InputError for other images.
 
         Args:
             images: of one request, or of several.
             weights: [k] or [n, k], rows sum to 1: replaces the gate, and its limit.
             window: the images share their shift, such as those of one camera.
-            seconds: start no further card after this time (None: the gate's own limit, if any); every image has at
-                least the answer of one card.
+            seconds: at least 0: start no further card after this time since the call, for all images together (None:
+                the gate's own limit, if any); every image has at least the answer of one card.
         """
         start = time.monotonic()
         check_images(images, self.deck.image_size)
+        if seconds is not None and not seconds >= 0:
+            raise InputError(f"seconds must be a number of at least 0, or None for the gate's own limit, not {seconds}")
         limit = self.gate.config.seconds if seconds is None else seconds
         gate: Gate = self.gate if weights is None else Fixed(self.gate, self._checked(weights, len(images)))
         deadline = None if limit is None else start + limit
+        together = window and weights is None and len(images) > 1
         spectra = log_amplitude(images)
         decision = decide(
-            gate,
-            spectra,
-            lambda card, rows: self._run(card, images[rows]),
-            deadline=deadline,
-            window=window and weights is None,
+            gate, spectra, lambda card, rows: self._run(card, images[rows]), deadline=deadline, window=together
         )
-        return self._prediction(decision)
+        return self._prediction(gate, decision, together)
 
-    def _prediction(self, decision: Decision) -> Prediction:
-        routing = decision.routing
-        probabilities = combine(decision.logits, decision.weights)
+    def _prediction(self, gate: Gate, decision: Decision, window: bool) -> Prediction:
+        routing, first = decision.routing, decision.routing.weights > 0
+        own, probabilities = routing.distances, combine(decision.logits, decision.weights)
+        complete = (decision.ran >= first).all(axis=1)
         return Prediction(
             probabilities=probabilities,
             weights=decision.weights,
-            distances=routing.distances,
+            distances=own,
+            routed=np.broadcast_to(mean_distances(own), own.shape) if window else own,
             unknown=routing.unknown,
             choice=routing.choice,
             preference=routing.preference,
-            first=routing.weights > 0,
+            first=first,
+            sure=np.where(complete, gate.sureness(routing.weights, decision.logits), np.float32(-1)),
             ran=decision.ran,
             named=np.where(decision.ran, decision.logits.argmax(axis=2).T, -1),
             abstained=abstains(probabilities, routing.unknown, self.gate.config.abstain_below),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import pickle
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -13,6 +15,7 @@ from cards_deck.errors import InputError
 from cards_deck.training.loop import Run
 
 SUFFIX = ".checkpoint.pt"
+MASKS = "masks"  # folder in a run's own, of a method within a method
 
 
 @dataclass(frozen=True)
@@ -45,15 +48,21 @@ class Checkpoints:
         if self.folder is None or not self._path(stage).exists():
             return
         device = next(run.network.parameters()).device
-        state = torch.load(self._path(stage), map_location=device, weights_only=True)
+        state = _loaded(self._path(stage), device)
         self._check(self._path(stage), state.pop("identity"))
         run.load_state_dict(state)
 
     def check(self) -> None:
-        """InputError if the folder holds a checkpoint of another run, whatever its stage is called."""
-        for path in sorted(self.folder.glob(f"*{SUFFIX}")) if self.folder is not None else ():
-            # Mapped, so that only the identity is read and not the weights.
-            self._check(path, torch.load(path, map_location="cpu", weights_only=True, mmap=True)["identity"])
+        """InputError if the folder, or the one in it that the masks of a method come from, holds a checkpoint of
+        another run, whatever its stage is called."""
+        if self.folder is None:
+            return
+        inner = Checkpoints(self.folder / MASKS, self.identity)
+        for kept in (self, inner):
+            assert kept.folder is not None
+            for path in sorted(kept.folder.glob(f"*{SUFFIX}")):
+                # Mapped, so that only the identity is read and not the weights.
+                self._check(path, _loaded(path, torch.device("cpu"), mmap=True)["identity"])
 
     def _check(self, path: Path, identity: object) -> None:
         if identity != self._digest():
@@ -68,3 +77,16 @@ class Checkpoints:
 
     def _digest(self) -> str:
         return hashlib.sha256(self.identity.encode()).hexdigest()
+
+
+def _loaded(path: Path, device: torch.device, *, mmap: bool = False) -> dict[str, Any]:
+    """What a checkpoint holds; InputError where it is damaged."""
+    try:
+        found: dict[str, Any] = torch.load(path, map_location=device, weights_only=True, mmap=mmap)
+        found["identity"]
+    except (RuntimeError, EOFError, KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:
+        raise InputError(
+            f"{path} cannot be read as a checkpoint, it is damaged or something else: delete it, and this stage starts "
+            "again"
+        ) from error
+    return found

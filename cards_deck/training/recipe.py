@@ -118,7 +118,9 @@ class Workbench:
             covered = quantizer.covers(export_graph(network).weight_names)
             hook = KeepQuantized(network, masks, quantizer, covered)
             origin.append(json.dumps(describe(quantizer)))
-        trained = self._task(recipe, origin).train(network, hooks=lambda optimizer: [hook], stage="fine-tune")
+        task = self._task(recipe, origin)
+        task.checkpoints.check()
+        trained = task.train(network, hooks=lambda optimizer: [hook], stage="fine-tune")
         return replace(Ticket.of(trained, hook.masks), network=parent.network, weights=parent.weights)
 
     def build(self, recipe: Recipe) -> nn.Module:

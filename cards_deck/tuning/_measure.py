@@ -26,13 +26,15 @@ class Measured:
 
     `agreement` of its labels with those of the plain average of all cards, on the images as they are;
     `agreement_augmented`: mean over the deck's augmentations of them, None where they could not be made. `choices`: by
-    augmentation, "none" where the gate chose none. `gate_ms` routes one image, `answer_ms` answers one.
+    nearest reference, "none" where the gate reads none; `ran`: by card, of those that ran for any image: their sum is
+    `cards_per_image`. `gate_ms` routes one image, `answer_ms` answers one.
     """
 
     images: int
     unknown: float
     abstained: float
     choices: Mapping[str, float]
+    ran: Mapping[str, float]
     cards_per_image: float
     agreement: float
     agreement_augmented: float | None
@@ -42,7 +44,8 @@ class Measured:
     def as_dict(self) -> dict[str, Any]:
         """JSON values, rounded."""
         found = dataclasses.asdict(self)
-        found["choices"] = {name: round(share, 6) for name, share in self.choices.items()}
+        for shares in ("choices", "ran"):
+            found[shares] = {name: round(share, 6) for name, share in getattr(self, shares).items()}
         return {name: round(value, 6) if isinstance(value, float) else value for name, value in found.items()}
 
 
@@ -60,12 +63,14 @@ def _one(deck: Deck, gate: Gate, observed: Observed, gate_ms: float, answer_ms: 
     plain = observed.cell == observed.names.index(CLEAN)
     others = [float(agrees[observed.cell == index].mean()) for index in range(len(observed.names)) if index]
     routing, names = decision.routing, (*deck.references.augmentations, "none")
+    ran = decision.ran[plain].mean(axis=0).tolist()
     abstained = abstains(probabilities, routing.unknown, gate.config.abstain_below)
     return Measured(
         images=int(plain.sum()),
         unknown=float(routing.unknown[plain].mean()),
         abstained=float(abstained[plain].mean()),
         choices={names[c]: float((routing.choice[plain] == c).mean()) for c in np.unique(routing.choice[plain])},
+        ran={card.name: share for card, share in zip(deck.cards, ran, strict=True) if share},
         cards_per_image=float(decision.ran[plain].sum(axis=1).mean()),
         agreement=float(agrees[plain].mean()),
         agreement_augmented=float(np.mean(others)) if others else None,

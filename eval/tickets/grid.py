@@ -67,18 +67,33 @@ def grid(options: argparse.Namespace) -> list[Cell]:
             else:
                 densities_here = densities
             cells += [
-                Cell(f"{name}-d{density:.4g}", setting, described(name, density=density, **fields), seed)
+                Cell(f"{name}-d{density:.4g}", setting, _method(name, density=density, **fields), seed)
                 for density in densities_here
             ]
     return cells
 
 
+def _method(name: str, **fields: object) -> dict[str, object]:
+    """The method's record; InputError for a field of the wrong kind."""
+    try:
+        return described(name, **fields)
+    except TypeError as error:
+        given = ", ".join(f"{field}={value!r}" for field, value in fields.items())
+        raise InputError(
+            f"{name} cannot be made with {given} ({error}): see `cards-deck train {name} --help`"
+        ) from None
+
+
 def _suited(scale: Scale, name: str, setting: Setting) -> dict[str, object]:
-    """The fields that suit the scale; a rewind that lies beyond a shorter schedule falls to a quarter of its epochs."""
+    """The fields that suit the scale; where the schedule is shorter, networks are rewound to a quarter of its epochs
+    at most and masks move four times at least."""
     fields = dict(fields_for(scale, name))
+    epochs, images = int(setting.schedule["epochs"]), setting.images or 45_000
+    steps = images // int(setting.schedule["batch_size"])  # of an epoch
     if "rewind" in fields:
-        epochs, images = int(setting.schedule["epochs"]), setting.images or 45_000
-        fields["rewind"] = min(scale.rewind, epochs // 4) * (images // int(setting.schedule["batch_size"]))
+        fields["rewind"] = min(scale.rewind, epochs // 4) * steps
+    if "interval" in fields:
+        fields["interval"] = min(scale.interval, max(1, epochs * steps // 4))
     return fields
 
 

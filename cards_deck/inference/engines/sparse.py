@@ -1,7 +1,7 @@
 """Sparse networks run as sparse: compiled kernels that skip the weights that are not there. See `_sparse/`.
 
 Each kept weight costs one multiply-add per pixel and the others nothing; binary weights cost an addition. Measured in
-`benchmarks/engines.py`.
+`benchmarks/engines.py`; `_sparse/accumulate.h` says which share of the machine's peak is reached, and what bounds it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from cards_deck.card import Card
 from cards_deck.errors import MissingExtraError
 from cards_deck.inference.engines import sparse_library as c
 from cards_deck.inference.engines._sparse import build
-from cards_deck.inference.engines.sparse_plan import Planner, checked
+from cards_deck.inference.engines.sparse_plan import Planner
+from cards_deck.inference.engines.sparse_steps import checked
 from cards_deck.spectrum import Floats, Images, check_images
 
 ALIGNMENT = 64

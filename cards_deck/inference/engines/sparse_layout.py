@@ -12,6 +12,7 @@ Lanes = NDArray[np.int32]
 Tap = tuple[int, int, int, int]  # kernel row, kernel column, row and column of the input pixel that output (0, 0) reads
 WASTE = 1.25  # rows are padded to vectors where that costs less than this
 LARGEST_PACKED = 32  # vectors
+WHOLE_LINES = (1, 2, 4, 8)  # vectors in a line, and lines of a plane whose lines hold several rows: see rows.h
 
 
 def rounded_up(number: int, multiple: int) -> int:
@@ -23,18 +24,22 @@ def rounded_up(number: int, multiple: int) -> int:
 class Layout:
     """How a plane that holds up to `height` x `width` pixels is cut into lines.
 
-    `packed`: one line holds all rows, `pitch` floats apart. Else a line is a row. Lines are whole vectors of `vector`
-    floats.
+    A line holds `rows` rows, `pitch` floats apart, and is whole vectors of `vector` floats.
     """
 
     vector: int
-    packed: bool
+    rows: int
     line: int
     pitch: int
 
+    @property
+    def packed(self) -> bool:
+        """Whether lines hold several rows."""
+        return self.rows > 1
+
     def lines(self, height: int) -> int:
         """Lines of a plane of `height` rows."""
-        return 1 if self.packed else height
+        return -(-height // self.rows)
 
     def lanes(self, height: int, width: int) -> Lanes | None:
         """int32 [line]: -1 where a lane is a pixel, else 0; None where all are."""
@@ -48,18 +53,24 @@ class Layout:
         return (lane // self.pitch, lane % self.pitch) if self.packed else (np.zeros_like(lane), lane)
 
 
-def layout_for(height: int, width: int, vectors: Iterable[int]) -> Layout:
+def layout_for(height: int, width: int, vectors: Iterable[int], *, exact: bool = True) -> Layout:
     """The layout of planes of `height` x `width`, with one of these sizes of vectors.
 
-    Rows in lines of the widest vectors that fit them; where all waste too much, all rows in one line.
+    Rows in lines of the widest vectors that fit them, one or, where all planes have `exact`ly this size and fill the
+    vectors, several; where all waste too much, all rows in one line.
     """
     widest_first = sorted(vectors, reverse=True)
     for vector in widest_first:
         line = rounded_up(width, vector)
         if line <= WASTE * width or height * width > LARGEST_PACKED * vector:
-            return Layout(vector, False, line, line)
+            return Layout(vector, 1, line, line)
+        rows = vector // width
+        if exact and rows * width == vector and height % rows == 0 and height // rows in WHOLE_LINES:
+            return Layout(vector, rows, vector, width)
     vector = widest_first[0]
-    return Layout(vector, True, rounded_up(height * width, vector), width)
+    if height == 1:
+        return Layout(vector, 1, rounded_up(width, vector), rounded_up(width, vector))
+    return Layout(vector, height, rounded_up(height * width, vector), width)
 
 
 @dataclass(frozen=True)
@@ -80,7 +91,8 @@ class Domain:
         """For an input of `size` (height, width)."""
         result = tuple((length + 2 * padding - k) // stride + 1 for length, k in zip(size, kernel, strict=True))
         source = tuple(-(-length // stride) for length in size)
-        layout = layout_for(max(source[0], result[0]), max(source[1], result[1]), vectors)
+        most = max(source[0], result[0]), max(source[1], result[1])
+        layout = layout_for(*most, vectors, exact=source == result)
         return cls(stride, padding, kernel, (source[0], source[1]), (result[0], result[1]), layout)
 
     def split(self, tap: int) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from functools import cache
 from cards_deck.inference.engines._sparse.build import FOLDER, LIBRARY, source_hash
 
 LEVELS = {"plain": 0, "avx2": 1, "avx512": 2}
-TOGETHER = 8  # images that a thread works on at a time: SPARSE_TOGETHER
+TOGETHER = 16  # images that a thread works on at a time: SPARSE_TOGETHER
 WIDTHS = (4, 8, 16)  # floats in a vector
 LEVEL_VARIABLE = "CARDS_DECK_SIMD"
 RUN_BYTES = 8  # of sparse_weights.RUN
@@ -51,10 +51,10 @@ class Op(ctypes.Structure):
         ("kernels", _POINTER),
         *((name, Value) for name in ("in_", "other", "out")),
         *((name, _POINTER) for name in ("scale", "shift", "lanes")),
-        *((name, _INT) for name in ("sets", "block", "wide", "binary", "rows", "group")),
+        *((name, _INT) for name in ("sets", "block", "wide", "binary", "rows", "group", "bare", "adds", "together")),
         *((name, _LONG) for name in ("outputs", "guard", "before")),
         *((name, _POINTER) for name in ("offsets", "values", "runs", "first_entry")),
-        *((name, _POINTER) for name in ("shifts", "masks")),
+        *((name, _POINTER) for name in ("order", "taps", "shifts", "masks")),
         *((name, _LONG) for name in ("kernel", "stride", "padding")),
     ]  # fmt: skip
 

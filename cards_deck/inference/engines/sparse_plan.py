@@ -5,25 +5,23 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cards_deck.card import Card
 from cards_deck.errors import InputError
+from cards_deck.inference.engines import sparse_blocks as blocks
 from cards_deck.inference.engines import sparse_library as c
-from cards_deck.inference.engines.sparse_layout import Domain, Layout, layout_for, rounded_up
+from cards_deck.inference.engines.sparse_layout import WHOLE_LINES, Domain, Layout, layout_for, rounded_up
 from cards_deck.inference.engines.sparse_memory import assign
 from cards_deck.inference.engines.sparse_steps import ACTIVATIONS, Doubles, Step, fused_steps
 from cards_deck.inference.engines.sparse_values import Placed, copy, image_value, same, vector_value
-from cards_deck.inference.engines.sparse_weights import conv_lists, in_turns, signs
+from cards_deck.inference.engines.sparse_weights import conv_lists, in_turns, signs, tap_counts
 from cards_deck.spectrum import Floats
 
-REGISTERS = 8  # vectors summed at a time
-WHOLE_LINES = (1, 2, 4, 8)  # vectors in a line, for the kernels of rows.h
-FEW, IN_TURNS = 2, 4  # up to so many vectors at a time, so many output channels are summed side by side
 MOST_FLOATS = 1 << 27  # of activations per image: far above any real network, and a bound for a hostile file
-NEAR = 64 << 10  # bytes of input above which fewer lines are summed at a time
 HEAVY = 24  # bytes of weights for each float of the input, from which images go through a convolution together
 
 
@@ -78,6 +76,9 @@ class Planner:
         for draft in self.drafts:
             if draft.finish is not None:
                 draft.finish()
+        for draft in self.drafts:
+            readers = (other for other in self.drafts if other.weights and other.input is draft.output)
+            draft.op.bare = all(reader.op.taps for reader in readers)
         per_image = self._per_image()
         if (needed := sum(placed.floats for placed in self._placed())) > MOST_FLOATS:
             raise InputError(f"a card's activations may take {4 * MOST_FLOATS:,} bytes an image, not {4 * needed:,}")
@@ -103,14 +104,14 @@ class Planner:
 
     def _draft(self, kind: str, source: Placed | None, result: Placed | None, other: Placed | None = None) -> c.Op:
         index = len(self.drafts)
-        if result is not None:
-            result.first = result.last = index
+        if result is not None and not any(draft.output is result for draft in self.drafts):
+            result.first = index
         vectors = []
         for placed in (source, other, result):
             if placed is not None:
                 placed.last = index
                 vectors.append(placed.layout.vector)
-        op = c.Op(kind=c.OPS.index(kind), kernels=self.kernels[min(vectors)])
+        op = c.Op(kind=c.OPS.index(kind), kernels=self.kernels[min(vectors)], together=1)
         op.has_other = other is not None
         self.drafts.append(_Draft(op, source, result, other))
         return op
@@ -235,47 +236,55 @@ class Planner:
         source.guard(*domain.guards)
         result = image_value((len(weight), *domain.result), domain.layout)
         other = None if step.other is None else self._as(step.other, result)
-        op = self._draft("conv2d", source, result, other)
-        draft = self.drafts[-1]
-        self._affine(op, step, len(weight), scale_after)
-        op.lanes = self._lanes(result)
-        op.outputs, op.binary = len(weight), binary is not None
-
-        def encode() -> None:
-            lists = conv_lists(weight, groups, domain, int(source.value.plane), binary is not None)
-            op.wide = lists.offsets.dtype == np.uint32
-            self._describe(op, domain, int(source.value.planes))
-            if op.group > 1:
-                lists = in_turns(lists, op.group)
-            draft.weights = lists.offsets.nbytes + (0 if lists.values is None else lists.values.nbytes)
-            op.offsets, op.values = self._pointer(lists.offsets), self._pointer(lists.values)
-            op.runs, op.first_entry = self._pointer(lists.runs), self._pointer(lists.first_entry)
-
-        draft.finish = encode
+        parts = blocks.parts_of_input(domain, int(source.value.planes)) if groups == 1 and binary is None else 1
+        channels = np.arange(weight.shape[1]) * parts // weight.shape[1]
+        for part in range(parts):
+            last = part == parts - 1
+            op = self._draft("conv2d", source, result, other if last else None)
+            if last:
+                self._affine(op, step, len(weight), scale_after)
+            else:
+                op.shift = self._pointer(np.zeros(len(weight), np.float32))
+            op.lanes, op.adds = self._lanes(result), part > 0
+            op.outputs, op.binary = len(weight), binary is not None
+            kept = weight if parts == 1 else np.where((channels == part)[:, None, None], weight, np.float32(0))
+            self.drafts[-1].finish = partial(self._encode, self.drafts[-1], kept, groups, domain)
         self.values[step.output] = result
+
+    def _encode(self, draft: _Draft, weight: Floats, groups: int, domain: Domain) -> None:
+        """List a convolution's weights, once its input's place is settled."""
+        op, source = draft.op, draft.input
+        assert source is not None
+        lists = conv_lists(weight, groups, domain, int(source.value.plane), bool(op.binary))
+        op.wide = lists.offsets.dtype == np.uint32
+        self._describe(op, domain, int(source.value.planes))
+        if op.group > 1:
+            lists, order = in_turns(lists, op.group)
+            op.order = self._pointer(order)
+            if op.rows and blocks.fits_sixteen(domain):
+                op.taps, op.together = self._pointer(tap_counts(weight, domain)[order]), c.TOGETHER
+                turned = blocks.SIXTEEN * rounded_up(blocks.SIXTEEN, int(source.value.plane) // blocks.SIXTEEN)
+                self.scratch = max(self.scratch, int(source.value.planes) * turned)
+        draft.weights = lists.offsets.nbytes + (0 if lists.values is None else lists.values.nbytes)
+        op.offsets, op.values = self._pointer(lists.offsets), self._pointer(lists.values)
+        op.runs, op.first_entry = self._pointer(lists.runs), self._pointer(lists.first_entry)
 
     def _describe(self, op: c.Op, domain: Domain, planes: int) -> None:
         vectors = domain.layout.line // domain.layout.vector
         shifts = domain.shifts
         op.sets, op.before = len(shifts), domain.first_line * domain.layout.line
-        op.block = _lines_together(domain, planes)
+        op.block = blocks.lines_together(domain, planes)
         op.rows = not op.wide and vectors in WHOLE_LINES and {-1, 0, 1}.issuperset(shifts)
-        few = min(op.block, domain.layout.lines(domain.result[0])) * vectors <= FEW
-        op.group = IN_TURNS if op.rows and few and not op.binary else 1
+        if op.rows and not op.binary:
+            op.group, op.together = blocks.side_by_side(domain, op.block)
+        else:
+            op.group = 1
         op.shifts = self._pointer(np.array(shifts, np.int32))
         if domain.layout.packed or not op.rows:
             op.masks = self._pointer(domain.masks())
         op.guard = rounded_up(max(abs(shift) for shift in shifts), domain.layout.vector)
         sums = 0 if op.rows else op.sets * op.block * domain.layout.line
         self.scratch = max(self.scratch, rounded_up(sums + 2 * op.guard, max(self.kernels)))
-
-
-def _lines_together(domain: Domain, planes: int) -> int:
-    """Lines that are summed at a time: their sums fit the registers and what they read, nearly, the nearest cache."""
-    layout = domain.layout
-    lines = max(1, REGISTERS // (layout.line // layout.vector))
-    read = 4 * planes * layout.line * (lines + sum(domain.guards))
-    return max(1, lines // 2) if read > NEAR else lines
 
 
 def _whole(step: Step, name: str) -> int:
@@ -286,11 +295,3 @@ def _whole(step: Step, name: str) -> int:
 
 def _full(values: NDArray[np.floating], count: int) -> Floats:
     return np.ascontiguousarray(np.broadcast_to(values, count), np.float32)
-
-
-def checked(card: Card) -> None:
-    """InputError unless the engine has all of the card's operations."""
-    known = {"normalize", "conv2d", "batch_norm", "relu", "silu", "add", "max_pool", "avg_pool", "global_avg_pool",
-             "flatten", "linear"}  # fmt: skip
-    if missing := sorted({node.op for node in card.graph.nodes} - known):
-        raise InputError(f"the sparse engine has no {', '.join(missing)}: choose the onnx engine")

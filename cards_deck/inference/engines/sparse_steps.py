@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cards_deck.card import Card
+from cards_deck.errors import InputError
 from cards_deck.graph import Attr, Node
 from cards_deck.spectrum import Floats
 
@@ -143,3 +144,11 @@ class _Fuser:
 def _normalize(node: Node) -> tuple[Doubles, Doubles]:
     mean, std = (np.asarray(node.attrs[key], np.float64) for key in ("mean", "std"))
     return 1 / std, -mean / std
+
+
+def checked(card: Card) -> None:
+    """InputError unless the engine has all of the card's operations."""
+    known = {"normalize", "conv2d", "batch_norm", "relu", "silu", "add", "max_pool", "avg_pool", "global_avg_pool",
+             "flatten", "linear"}  # fmt: skip
+    if missing := sorted({node.op for node in card.graph.nodes} - known):
+        raise InputError(f"the sparse engine has no {', '.join(missing)}: choose the onnx engine")

@@ -50,7 +50,7 @@ def vector_value(length: int, vector: int) -> Placed:
     """A value of [length] per image."""
     line = rounded_up(length, vector)
     value = Value(planes=1, lines=1, line=line, pitch=line, height=1, width=length)
-    return Placed((length,), Layout(vector, False, line, line), value)
+    return Placed((length,), Layout(vector, 1, line, line), value)
 
 
 def same(value: Value) -> Value:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cards_deck.gate_config import GateConfig
-from cards_deck.inference.gates._base import GATES, BaseGate, Gate, Known, Reading, Routing
+from cards_deck.inference.gates._base import GATES, BaseGate, Gate, Known, Reading, Routing, mean_distances
 from cards_deck.inference.gates._choose import (
     BUDGETS,
     Candidate,
@@ -55,6 +55,7 @@ __all__ = [
     "fit_gates",
     "gate_for",
     "judge",
+    "mean_distances",
     "score",
 ]
 

@@ -27,8 +27,9 @@ class Routing:
     """Rows are images. `weights` float32 [n, k] over the deck's cards, rows sum to 1, 0 = the card does not run.
 
     `distances` float32 [n, a] to the references; `unknown` bool [n]: farther from all of them than the training images
-    are; `choice` int64 [n]: index of the nearest augmentation, -1 where the gate does not choose; `preference` float32
-    [n, k]: what the spectrum says of each card, whether it runs or not, rows sum to 1.
+    are; `choice` int64 [n]: nearest reference, -1 where the gate reads none; `preference` float32 [n, k]: what the
+    spectrum says of each card, whether it runs or not, rows sum to 1. Of a window `weights`, `choice` and `preference`
+    are those of all its images together.
     """
 
     weights: Floats
@@ -94,6 +95,10 @@ class Gate(Protocol):
         """After the cards in `ran` [n, k] have answered `logits` [k, n, c]: the same routing where that will do, or
         one whose weights name further cards, or share the answer otherwise among those that ran. Logits of cards that
         did not run hold anything."""
+
+    def sureness(self, weights: Floats, logits: Floats) -> Floats:
+        """float32 [n]: the largest calibrated probability of the answer with `weights` [n, k] from `logits` [k, n, c],
+        by which the gate asks further cards; -1 where it asks none by that."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,8 +211,7 @@ class BaseGate:
             return routing
         logs = np.log(np.maximum(own.preference, 1e-30)).mean(axis=0, dtype=np.float64)
         together = np.where((own.preference > 0).any(axis=0), np.exp(logs - logs.max()), 0.0)
-        distances = own.distances.mean(axis=0, dtype=np.float64).astype(np.float32)
-        shared = self.choose(Reading(distances[None], shares(together[None])))
+        shared = self.choose(Reading(mean_distances(own.distances)[None], shares(together[None])))
         wide = {
             name: np.repeat(getattr(shared, name), len(spectra), axis=0) for name in ("weights", "choice", "preference")
         }
@@ -217,8 +221,17 @@ class BaseGate:
         """See `Gate`: answers change nothing."""
         return routing
 
+    def sureness(self, weights: Floats, logits: Floats) -> Floats:
+        """See `Gate`: it does not ask by that."""
+        return np.full(len(weights), -1, np.float32)
+
 
 GATES: Registry[BaseGate] = Registry("gate")
+
+
+def mean_distances(found: Floats) -> Floats:
+    """float32 [a]: by which a window is routed, from the distances [n, a] of its images."""
+    return np.asarray(found.mean(axis=0, dtype=np.float64), np.float32)
 
 
 def equal_row(chosen: list[int], cards: int) -> Floats:

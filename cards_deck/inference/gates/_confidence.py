@@ -25,9 +25,9 @@ def pooled(logits: Floats, weights: Floats, temperatures: Floats) -> Floats:
         return combine(logits / temperatures[:, None, None], weights)
 
 
-def unsure(probabilities: Floats, threshold: float) -> Bools:
-    """bool [n]: no class reaches the threshold; also where the answer is not a number."""
-    return np.asarray(~(probabilities.max(axis=1) >= threshold), np.bool_)
+def unsure(sureness: Floats, threshold: float) -> Bools:
+    """bool [n]: the largest probability [n] does not reach the threshold; also where it is not a number."""
+    return np.asarray(~(sureness >= threshold), np.bool_)
 
 
 def spending_thresholds(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
+import numpy as np
+
 from cards_deck.gate_config import GateConfig
 from cards_deck.inference.gates._base import Bools, Gate, Routing
 from cards_deck.spectrum import Floats
@@ -38,6 +40,10 @@ class Wrapped:
         """The gate's."""
         return self.gate.reconsider(routing, logits, ran)
 
+    def sureness(self, weights: Floats, logits: Floats) -> Floats:
+        """The gate's."""
+        return self.gate.sureness(weights, logits)
+
 
 @dataclass(frozen=True, eq=False)
 class Fixed(Wrapped):
@@ -57,3 +63,7 @@ class Fixed(Wrapped):
     def reconsider(self, routing: Routing, logits: Floats, ran: Bools) -> Routing:
         """Nothing to reconsider."""
         return routing
+
+    def sureness(self, weights: Floats, logits: Floats) -> Floats:
+        """Nothing is asked by it."""
+        return np.full(len(weights), -1, np.float32)

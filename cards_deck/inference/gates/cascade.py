@@ -71,12 +71,15 @@ class CascadeGate(BaseGate):
         waiting = steps < self.limit
         if not waiting.any():
             return routing
-        answer = pooled(logits, routing.weights, self.config.arrays["temperatures"])
-        waiting &= unsure(answer, self.parameter("threshold"))
+        waiting &= unsure(self.sureness(routing.weights, logits), self.parameter("threshold"))
         if not waiting.any():
             return routing
         weights = np.where(waiting[:, None], self._rows[np.minimum(steps + 1, self.limit)], routing.weights)
         return dataclasses.replace(routing, weights=weights)
+
+    def sureness(self, weights: Floats, logits: Floats) -> Floats:
+        """See `Gate`."""
+        return np.asarray(pooled(logits, weights, self.config.arrays["temperatures"]).max(axis=1), np.float32)
 
     @classmethod
     def fit(

@@ -44,14 +44,17 @@ class SpectrumCascadeGate(PreferenceGate):
         waiting = steps < min(self.limit, self.cards)
         if not waiting.any():
             return routing
-        answer = pooled(logits, routing.weights, self.config.arrays["temperatures"])
-        waiting &= unsure(answer, self.parameter("threshold"))
+        waiting &= unsure(self.sureness(routing.weights, logits), self.parameter("threshold"))
         if not waiting.any():
             return routing
         joined = ran | largest(np.where(ran, -1, routing.preference), 1)
         # Not a share of exactly 0: the card that joins has to run.
         weights = shares(np.where(joined, np.maximum(routing.preference, np.float32(1e-6)), np.float32(0)))
         return dataclasses.replace(routing, weights=np.where(waiting[:, None], weights, routing.weights))
+
+    def sureness(self, weights: Floats, logits: Floats) -> Floats:
+        """See `Gate`."""
+        return np.asarray(pooled(logits, weights, self.config.arrays["temperatures"]).max(axis=1), np.float32)
 
     @classmethod
     def fit(

@@ -94,7 +94,8 @@ def check_cards(cards: Sequence[Card], union: bool) -> None:
         if not union and not same_masks(first, card):
             raise InputError(
                 f"cards {first.name!r} and {card.name!r} have different masks: their average would keep what either "
-                "keeps, and cards that were found apart rarely lie in one basin; allow the union of masks by name"
+                "keeps, and cards that were found apart rarely lie in one basin; allow the union of masks by "
+                "name (--union)"
             )
 
 

@@ -124,7 +124,8 @@ def centre(card: Card, paths: Mapping[tuple[str, str], Barrier], judge: Judge) -
     ends = {one: path.errors[0] for (one, _), path in paths.items()}
     ends |= {other: path.errors[-1] for (_, other), path in paths.items()}
     shares = zip(card.record.average_of, card.record.method["coefficients"], strict=True)
-    return 1 - judge.clean().accuracies(card)[CLEAN] - sum(share * ends[parent] for parent, share in shares)
+    parents = sum(float(share) * ends[parent] for parent, share in shares)
+    return 1 - judge.clean().accuracies(card)[CLEAN] - parents
 
 
 def record_of(paths: Mapping[tuple[str, str], Barrier], middle: float | None) -> dict[str, Any]:

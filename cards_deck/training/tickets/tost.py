@@ -22,6 +22,7 @@ import torch
 from torch import nn
 
 from cards_deck.errors import InputError
+from cards_deck.training.checkpoint import MASKS
 from cards_deck.training.schedule import Schedule
 from cards_deck.training.task import Task
 from cards_deck.training.tickets import METHODS, TicketMethod
@@ -105,7 +106,7 @@ class ToST:
             return found
         checkpoints = task.checkpoints
         if checkpoints.folder is not None:
-            checkpoints = replace(checkpoints, folder=checkpoints.folder / "masks")
+            checkpoints = replace(checkpoints, folder=checkpoints.folder / MASKS)
         return dict(self.masks.find(apart, replace(task, checkpoints=checkpoints), generator)[0].masks)
 
     def _given(self, network: nn.Module, given: Ticket) -> Masks:

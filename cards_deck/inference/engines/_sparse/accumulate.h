@@ -1,19 +1,20 @@
 /* Sums of weights times planes, kept in registers.
  *
- * Loads are what bounds it: a multiply-add takes its other operand straight from memory, and a processor that can do two
- * multiply-adds per cycle can do as many loads. So offsets are whole vectors (no load crosses a cache line: taps are
- * shifted after the sum, not before), and offsets and weights are loaded FOUR at a time and taken apart in registers.
- * Where VECTORS is small, neighbouring weights go to different sums (CHAINS of them), or four output channels are summed
- * side by side, since a multiply-add takes several cycles to finish.
+ * Loads are what bounds it: a multiply-add takes its other operand straight from memory. So offsets are whole vectors (no
+ * load crosses a cache line: taps are shifted after the sum, not before), and offsets and weights are loaded FOUR at a
+ * time and taken apart in registers. Where VECTORS is small, neighbouring weights go to different sums (CHAINS of them),
+ * or four output channels are summed side by side, since a multiply-add takes several cycles to finish.
  *
- * The bound, measured on Zen 4 (AVX-512, 3.5 GHz) in 10^9 multiply-adds per second, vectors drawn at random: 56 from
- * registers, 52 from 32 KB, 46 from 48 KB, 36 to 39 from 80 to 100 KB, 28 from the second cache, 20 from the third.
- * With random masks few output channels use the same input vector (4 of them at 5 %: 1.08 times), so that nothing is won
- * by holding it in a register. ResNet-18 at 5 %, batch 1: 32 x 32 planes 33 to 36 (read: 48 KB), 16 x 16 39 to 41
- * (48 KB), 8 x 8 33 to 35 (48 KB, and 180 KB of weights), 4 x 4 28 (98 KB, and 800 KB of weights). The rest goes to the
- * shifts, stores and ends of runs. More lines at a time (16 vectors) read more than the cache holds and are slower; so
- * would 16 images in a vector's lanes be, whose planes take 16 times the room: 40 at best on 4 x 4 planes, from the
- * second cache, without the padding.
+ * The bound, measured on Zen 5 (AVX-512, 4.1 GHz) in 10^9 multiply-adds per second, vectors drawn at random: 127 from
+ * registers, but 98 from 32 KB, since a core loads 1.5 vectors a cycle, not 2; 91 from 48 KB, 82 from 64 KB, 71 from 96
+ * KB, 54 to 60 from the second cache. Had vectors to cross cache lines, 58 from 32 KB.
+ * ResNet-18 at 5 %, one image: 64 to 70 on 32 x 32 planes (read: 48 KB), 68 to 73 on 16 x 16 (48 KB), 70 to 74 on 8 x 8
+ * (two passes of 48 KB), 44 on 4 x 4 (96 KB, one vector for each weight), 57 there with sixteen images: sixteen.h. That
+ * is 40 % of the peak over the network. Beside the loads of the sums, it is what every output channel costs however few
+ * its weights: 35 to 50 cycles for a block's shifts, stores and fields, a fifth of the time of 64 channels at 5 %.
+ * Runs of equal lengths, which mispredict nothing, are no quicker; nor are more independent sums, pages of 2 MB, or 4
+ * vectors at a time instead of 8. With random masks few output channels use the same input vector (4 of them at 5 %:
+ * 1.08 times), so that nothing is won by holding it in a register.
  * Included once per type of offset, with OFFSET and NAME(name) defined.
  */
 
@@ -29,9 +30,9 @@ INLINE void NAME(four_offsets)(const OFFSET *offsets, int64_t *found)
     }
 }
 
-INLINE void NAME(add)(const float *from, vec weight, vec *sum, const int VECTORS)
+INLINE void NAME(add)(const float *from, vec weight, vec *sum, const int VECTORS, int64_t step)
 {
-    UNROLL for (int v = 0; v < VECTORS; v++) sum[v] += weight * load(from + v * WIDTH);
+    UNROLL for (int v = 0; v < VECTORS; v++) sum[v] += weight * load(from + v * step);
 }
 
 INLINE void NAME(add_sign)(const float *from, const int PLUS, vec *sum, const int VECTORS)
@@ -65,27 +66,28 @@ INLINE void NAME(add_run)(const float *in, const OFFSET *offsets, const float *v
         vec four = load_four(values + k);
         IN_REGISTER(four);
         NAME(four_offsets)(offsets + k, at);
-        NAME(add)(in + at[0], lane(four, 0), sum, VECTORS);
-        NAME(add)(in + at[1], lane(four, 1), sum + 1 % CHAINS * VECTORS, VECTORS);
-        NAME(add)(in + at[2], lane(four, 2), sum + 2 % CHAINS * VECTORS, VECTORS);
-        NAME(add)(in + at[3], lane(four, 3), sum + 3 % CHAINS * VECTORS, VECTORS);
+        NAME(add)(in + at[0], lane(four, 0), sum, VECTORS, WIDTH);
+        NAME(add)(in + at[1], lane(four, 1), sum + 1 % CHAINS * VECTORS, VECTORS, WIDTH);
+        NAME(add)(in + at[2], lane(four, 2), sum + 2 % CHAINS * VECTORS, VECTORS, WIDTH);
+        NAME(add)(in + at[3], lane(four, 3), sum + 3 % CHAINS * VECTORS, VECTORS, WIDTH);
     }
-    for (; k < count; k++) NAME(add)(in + (int64_t)offsets[k] * WIDTH, spread(values[k]), sum, VECTORS);
+    for (; k < count; k++) NAME(add)(in + (int64_t)offsets[k] * WIDTH, spread(values[k]), sum, VECTORS, WIDTH);
 }
 
-/* Adds the runs of four output channels, whose weights are listed in turns, to the sums of each. */
+/* Adds the runs of four output channels, whose weights are listed in turns, to the sums of each; the vectors that a
+ * weight is for lie `step` floats apart. */
 INLINE void NAME(add_four)(const float *in, const OFFSET *offsets, const float *values, int64_t count, vec *sum,
-                           const int VECTORS)
+                           const int VECTORS, int64_t step)
 {
     int64_t at[4];
     for (int64_t k = 0; k < count; k++) {
         vec four = load_four(values + 4 * k);
         IN_REGISTER(four);
         NAME(four_offsets)(offsets + 4 * k, at);
-        NAME(add)(in + at[0], lane(four, 0), sum, VECTORS);
-        NAME(add)(in + at[1], lane(four, 1), sum + VECTORS, VECTORS);
-        NAME(add)(in + at[2], lane(four, 2), sum + 2 * VECTORS, VECTORS);
-        NAME(add)(in + at[3], lane(four, 3), sum + 3 * VECTORS, VECTORS);
+        NAME(add)(in + at[0], lane(four, 0), sum, VECTORS, step);
+        NAME(add)(in + at[1], lane(four, 1), sum + VECTORS, VECTORS, step);
+        NAME(add)(in + at[2], lane(four, 2), sum + 2 * VECTORS, VECTORS, step);
+        NAME(add)(in + at[3], lane(four, 3), sum + 3 * VECTORS, VECTORS, step);
     }
 }
 

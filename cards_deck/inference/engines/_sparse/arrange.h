@@ -17,27 +17,29 @@ static void arrange(const Op *op, const Frame *frame, int64_t plane)
     const Value *in = &op->in, *out = &op->out;
     int64_t stride = op->stride, left = plane % stride, top = plane / stride % stride;
     const float *from = plane_of(in, frame, plane / stride / stride) + in->origin + left;
-    float *to = plane_of(out, frame, plane) + out->origin, *end = to + out->lines * out->line;
+    float *start = plane_of(out, frame, plane), *lines = start + out->origin;
     int64_t columns = left < in->width ? least(out->width, (in->width - left + stride - 1) / stride) : 0;
-    for (int64_t y = 0; y < out->height && y * stride + top < in->height; y++, to += out->pitch) {
-        const float *row = from + (y * stride + top) * in->pitch;
+    int64_t rows = top < in->height ? least(out->height, (in->height - top + stride - 1) / stride) : 0;
+    memset(lines, 0, out->lines * out->line * sizeof(float));
+    for (int64_t y = 0; y < rows; y++) {
+        const float *row = from + row_at(in, y * stride + top);
+        float *to = lines + row_at(out, y);
         if (stride == 1) copy_every(to, row, columns, 1);
         else if (stride == 2) copy_every(to, row, columns, 2);
         else for (int64_t x = 0; x < columns; x++) to[x] = row[stride * x];
-        for (int64_t x = columns; x < out->pitch; x++) to[x] = 0;
     }
-    if (to < end) memset(to, 0, (end - to) * sizeof(float));
-    guard(op, plane_of(out, frame, plane), 0, out->lines);
+    guard(op, start, 0, out->lines);
 }
 
 /* Whether `arrange` with stride 2 can take rows apart by vectors: every lane that it writes is a pixel, and a vector
- * holds part of a row or two whole rows. */
+ * holds part of a row, two whole rows or, of an input with two of its rows in a vector, four. */
 INLINE int in_pairs(const Op *op)
 {
     const Value *in = &op->in, *out = &op->out;
     if (op->stride != 2 || in->height != 2 * out->height || in->width != 2 * out->width || out->pitch != out->width) return 0;
-    if (!out->packed) return out->pitch % WIDTH == 0;
-    return 2 * out->pitch == WIDTH && out->height % 2 == 0 && out->height * out->pitch == out->line;
+    if (!out->packed) return !in->packed && out->pitch % WIDTH == 0;
+    if (out->line != WIDTH || out->height * out->pitch != out->lines * WIDTH) return 0;
+    return in->packed ? 4 * out->pitch == WIDTH && in->line == WIDTH && in->lines == 4 * out->lines : 2 * out->pitch == WIDTH;
 }
 
 enum { HALVES = 2 }; /* of the rows, for threads */
@@ -48,25 +50,26 @@ INLINE int64_t pair_tasks(const Op *op) { return op->in.planes * 2 * (op->out.pa
 static void arrange_pairs(const Op *op, const Frame *frame, int64_t task)
 {
     const Value *in = &op->in, *out = &op->out;
-    const int64_t half = task / (in->planes * 2), plane = task % (in->planes * 2), pitch = out->pitch, step = 2 * in->pitch;
-    const int64_t first = half * out->height / HALVES, end = out->packed ? out->height : (half + 1) * out->height / HALVES;
-    const float *from = plane_of(in, frame, plane / 2) + in->origin + plane % 2 * in->pitch;
+    const int64_t half = task / (in->planes * 2), plane = task % (in->planes * 2), pitch = out->pitch, lines = out->lines;
+    const int64_t first = half * out->height / HALVES, end = out->packed ? lines : (half + 1) * out->height / HALVES;
+    const float *from = plane_of(in, frame, plane / 2) + in->origin;
     float *left = plane_of(out, frame, plane * 2), *right = plane_of(out, frame, plane * 2 + 1);
     float *to = left + out->origin, *beside = right + out->origin;
-    if (out->packed) {
-        for (int64_t y = 0; y < end; y += 2) {
-            vec a = load_anywhere(from + y * step), b = load_anywhere(from + (y + 1) * step);
-            store(to + y * pitch, evens(a, b));
-            store(beside + y * pitch, odds(a, b));
-        }
-    } else {
-        for (int64_t y = first; y < end; y++)
+    for (int64_t y = first; y < end; y++) {
+        const float *row = from + row_at(in, 2 * y + plane % 2);
+        if (out->packed) { /* rows y and y + lines, or of both also those two rows of the output further */
+            const float *next = from + row_at(in, 2 * (y + lines) + plane % 2);
+            vec a = load_anywhere(row), b = load_anywhere(next);
+            store(to + y * WIDTH, in->packed ? middle_swapped(evens(a, b)) : evens(a, b));
+            store(beside + y * WIDTH, in->packed ? middle_swapped(odds(a, b)) : odds(a, b));
+        } else {
             for (int64_t x = 0; x < pitch; x += WIDTH) {
-                vec a = load_anywhere(from + y * step + 2 * x), b = load_anywhere(from + y * step + 2 * x + WIDTH);
+                vec a = load_anywhere(row + 2 * x), b = load_anywhere(row + 2 * x + WIDTH);
                 store(to + y * pitch + x, evens(a, b));
                 store(beside + y * pitch + x, odds(a, b));
             }
+        }
     }
-    guard(op, left, first, end - first);
-    guard(op, right, first, end - first);
+    guard(op, left, out->packed ? 0 : first, end - first);
+    guard(op, right, out->packed ? 0 : first, end - first);
 }

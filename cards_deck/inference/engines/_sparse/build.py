@@ -20,7 +20,10 @@ from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
 LIBRARY = "libsparse.dylib" if sys.platform == "darwin" else "libsparse.so"
-SOURCES = ("accumulate.h", "arrange.h", "kernels.c", "levels.h", "network.c", "rows.h", "sparse.h", "vector.h")
+SOURCES = (
+    "accumulate.h", "arrange.h", "cpus.h", "kernels.c", "levels.h", "network.c", "rows.h", "sixteen.h", "sparse.h",
+    "vector.h",
+)  # fmt: skip
 FLAGS = ["-std=gnu11", "-O3", "-fPIC", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast"]
 AVX512 = ["-mavx512f", "-mavx512vl", "-mavx512dq", "-mavx512bw", "-mfma"]
 KERNELS = {  # floats in a vector, flags

@@ -1,9 +1,11 @@
 /* What the Python side and the C side share: values, operations and the entry points. See sparse_plan.py.
  *
  * A value (an activation) is a number of planes. A plane is `lines` lines of `line` floats, a whole number of vectors;
- * a line holds one row of pixels, or, where rows are much narrower than a vector, all rows of the plane one after the
- * other. Lanes that are no pixel hold zero. Above and below its lines a plane has guard lines for the convolutions that
- * read it: zeros where lines are rows; where one line is the plane, the n-th line from it holds it shifted by n rows.
+ * a line holds one row of pixels, or, where rows are much narrower than a vector, several: row y lies in line y mod
+ * `lines`, after the rows before it that do too. (Of 8 x 8 pixels in vectors of 16: rows 0 and 4, 1 and 5, 2 and 6, 3
+ * and 7.) So the rows n below those of a line are those of the n-th line below it, as where a line is a row. Lanes that
+ * are no pixel hold zero. Above and below its lines a plane has guard lines for the convolutions that read it: zeros
+ * where lines are rows; else what the above makes of them: before rows 0 and 4 come none and row 3.
  */
 #ifndef SPARSE_H
 #define SPARSE_H
@@ -19,7 +21,7 @@ typedef struct {
     int64_t planes;
     int64_t plane;  /* floats from one plane to the next, guard lines included */
     int64_t origin; /* floats from a plane's start to its first line: the guard above */
-    int64_t packed; /* one line is the plane */
+    int64_t packed; /* lines hold several rows */
     int64_t lines;
     int64_t line;  /* floats */
     int64_t pitch; /* floats from one row of pixels to the next */
@@ -47,6 +49,9 @@ typedef struct {
     int32_t wide, binary; /* offsets have 32 bits; weights are signs */
     int32_t rows;         /* rows.h fits, and the offsets have 16 bits */
     int32_t group;        /* output channels whose weights are listed in turns, in runs of one length: rows.h, 1 or 4 */
+    int32_t bare;         /* what reads the output does not read its guard lines, where sixteen images go through */
+    int32_t adds;         /* to sums that the output holds already: those of other inputs */
+    int32_t together;     /* images that go through side by side, where there are as many; 1 but for planes of one vector */
     int64_t outputs;
     int64_t guard;  /* floats that shifts read before and after the sums */
     int64_t before; /* floats from a line to where offsets count from */
@@ -54,6 +59,8 @@ typedef struct {
     const float *values; /* NULL where binary */
     const Run *runs;
     const int64_t *first_entry; /* of each output channel, and one more */
+    const int32_t *order;       /* output channels as the lists have them; NULL: ascending */
+    const int32_t *taps;        /* of each set, weights of the taps -1, 0 and 1 rows away; NULL: sixteen.h does not fit */
     const int32_t *shifts;      /* of each set, floats */
     const int32_t *masks;       /* of each set, a line of lanes as above; NULL: zeros beyond a line's ends are all */
 
@@ -62,14 +69,16 @@ typedef struct {
 } Op;
 
 /* Images that a thread takes through a network at a time: their activations stay in the cache. */
-#define SPARSE_TOGETHER 8
+#define SPARSE_TOGETHER 16
 
-/* One image at work on one thread. */
+/* One image at work on one thread; or `images`, for an operation that takes them together: arenas 1 lie `step` floats
+ * apart. */
 typedef struct {
     const uint8_t *image;
     float *logits;
     float *arenas[2];
     float *scratch;
+    int64_t images, step;
 } Frame;
 
 typedef struct Kernels {

@@ -17,6 +17,17 @@ typedef float vec_anywhere __attribute__((vector_size(WIDTH * 4), aligned(4), ma
 
 #define INLINE static inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 8")
+#define UNROLL16 _Pragma("GCC unroll 16")
+
+/* Fetches a cache line that is going to be written. */
+INLINE void fetch_to_write(const float *at)
+{
+#if defined(__x86_64__)
+    __asm__ volatile("prefetchw %0" : : "m"(*at));
+#else
+    __builtin_prefetch(at, 1);
+#endif
+}
 
 INLINE vec load(const float *at) { return *(const vec *)at; }
 INLINE vec load_anywhere(const float *at) { return *(const vec_anywhere *)at; }
@@ -74,7 +85,13 @@ INLINE ivec lane_numbers(void)
 #define TO_RIGHT 3, 4, 5, 6
 #define TO_LEFT 1, 2, 3, 4
 #endif
-#ifdef __clang__
+#if defined(__AVX512VL__) && WIDTH == 16 /* keeps its operands, other than what compilers make of the shuffle */
+INLINE vec moved_right(vec before, vec here) { return (vec)_mm512_alignr_epi32((__m512i)here, (__m512i)before, 15); }
+INLINE vec moved_left(vec here, vec after) { return (vec)_mm512_alignr_epi32((__m512i)after, (__m512i)here, 1); }
+#elif defined(__AVX512VL__) && WIDTH == 8
+INLINE vec moved_right(vec before, vec here) { return (vec)_mm256_alignr_epi32((__m256i)here, (__m256i)before, 7); }
+INLINE vec moved_left(vec here, vec after) { return (vec)_mm256_alignr_epi32((__m256i)after, (__m256i)here, 1); }
+#elif defined(__clang__)
 INLINE vec moved_right(vec before, vec here) { return __builtin_shufflevector(before, here, TO_RIGHT); }
 INLINE vec moved_left(vec here, vec after) { return __builtin_shufflevector(here, after, TO_LEFT); }
 #else
@@ -101,6 +118,20 @@ INLINE vec evens(vec a, vec b) { return __builtin_shuffle(a, b, (ivec){EVENS}); 
 INLINE vec odds(vec a, vec b) { return __builtin_shuffle(a, b, (ivec){ODDS}); }
 #endif
 
+/* The second quarter of the lanes and the third swapped. */
+#if WIDTH == 16
+#define MIDDLE_SWAPPED 0, 1, 2, 3, 8, 9, 10, 11, 4, 5, 6, 7, 12, 13, 14, 15
+#elif WIDTH == 8
+#define MIDDLE_SWAPPED 0, 1, 4, 5, 2, 3, 6, 7
+#else
+#define MIDDLE_SWAPPED 0, 2, 1, 3
+#endif
+#ifdef __clang__
+INLINE vec middle_swapped(vec x) { return __builtin_shufflevector(x, x, MIDDLE_SWAPPED); }
+#else
+INLINE vec middle_swapped(vec x) { return __builtin_shuffle(x, (ivec){MIDDLE_SWAPPED}); }
+#endif
+
 /* The lanes that `from` names, of one vector; from memory where the processor has no instruction for it. */
 INLINE vec lanes_of(vec x, ivec from)
 {
@@ -115,7 +146,14 @@ INLINE vec lanes_of(vec x, ivec from)
 #endif
 }
 
+/* 0 of NaN too. */
+#if WIDTH == 16
+INLINE vec relu(vec x) { return (vec)_mm512_max_ps((__m512)x, _mm512_setzero_ps()); }
+#elif WIDTH == 8
+INLINE vec relu(vec x) { return (vec)_mm256_max_ps((__m256)x, _mm256_setzero_ps()); }
+#else
 INLINE vec relu(vec x) { return (vec)((ivec)x & (ivec)(x > (vec){0})); }
+#endif
 
 /* e^x to 2 units in the last place: x = n ln 2 + r, a polynomial in r, n into the exponent. */
 INLINE vec exponential(vec x)

@@ -1,0 +1,160 @@
+"""What decides in a cascade and in a window is said with its numbers, and is what the gate went by."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.special
+from fitted_gates import KINDS, fitted_deck
+from photos import noisy
+from serving_client import serving
+
+from cards_deck.deck import Deck
+from cards_deck.explaining import reasons, sentence, widenings
+from cards_deck.inference.engines import EngineKind
+from cards_deck.inference.fake_deck import fake_deck, fake_images
+from cards_deck.inference.gates import GateConfig
+from cards_deck.inference.predictor import Prediction, Predictor
+from cards_deck.spectrum import Images
+from serving.openapi import describe
+from serving.settings import Settings
+
+CASCADES = ("cascade", "spectrum_cascade")
+FLAT = np.full((1, 32, 32, 3), 130, np.uint8)
+IMAGES = np.concatenate([fake_images(8), noisy(fake_images(8), 26), FLAT])
+UNKNOWN = np.concatenate([FLAT.repeat(5, axis=0), fake_images(2)])  # its mean is unknown, its last two images are not
+
+
+def cascade(kind: str, threshold: float | None = None) -> Deck:
+    """The fake deck with a cascade of this kind; threshold None: such that half of the images need one card."""
+    deck = fitted_deck(kind)
+    if threshold is None:
+        found = predict(cascade(kind, 1.0), fake_images(8))
+        threshold = float(np.median(found.sure))
+    return dataclasses.replace(deck, gate=dataclasses.replace(deck.gate, parameters={"threshold": threshold}))
+
+
+def predict(deck: Deck, images: Images, **options: Any) -> Prediction:
+    return Predictor(deck, engine=EngineKind.FAKE).predict(images, **options)
+
+
+@pytest.mark.parametrize("kind", CASCADES)
+def test_the_first_confidence_is_that_of_the_first_card_at_its_temperature(kind: str) -> None:
+    deck = cascade(kind)
+    predictor = Predictor(deck, engine=EngineKind.FAKE)
+    prediction, threshold = predictor.predict(IMAGES), deck.gate.parameters["threshold"]
+    seen = set()
+    for row in np.flatnonzero(~prediction.unknown).tolist():
+        why = reasons(deck, prediction, row)
+        card = int(np.flatnonzero(prediction.first[row])[0])
+        logits = predictor.card_logits(IMAGES[row : row + 1], card)[0].astype(np.float64)
+        expected = scipy.special.softmax(logits / deck.gate.arrays["temperatures"][card]).max()
+        assert why.first_confidence == pytest.approx(expected, abs=1e-5)
+        assert why.threshold == threshold
+        assert why.numbers()["first_confidence"] == round(why.first_confidence or 0, 6)
+        alone = len(why.cards) == 1
+        assert alone == (np.float32(expected) >= np.float32(threshold) - 1e-6)
+        how = f"{why.cards[0][0]} alone was sure with " if alone else "the first answer was sure only with "
+        assert f"{how}{np.floor(1000 * expected + 1e-3) / 10:g}% (calibrated; " in sentence(why)
+        seen.add(alone)
+    assert seen == {True, False}
+
+
+@pytest.mark.parametrize("kind", CASCADES)
+def test_an_unknown_image_says_how_many_cards_it_was_given_and_no_confidence(kind: str) -> None:
+    deck = cascade(kind)
+    why = reasons(deck, predict(deck, FLAT), 0)
+    assert (why.asked, why.widened, why.first_confidence) == (3, "unknown_spectrum", None)
+    assert "of the training images, so 3 cards were asked: " in sentence(why)
+    assert "sure" not in sentence(why)
+
+
+def test_what_does_not_reach_the_threshold_does_not_look_as_if_it_had() -> None:
+    deck = cascade("cascade", 0.575)
+    found = dataclasses.replace(predict(deck, fake_images(1)), sure=np.array([0.57499], np.float32))
+    narrow = {"ran": found.first, "weights": found.first.astype(np.float32), "in_time": np.zeros(1, np.bool_)}
+    text = sentence(reasons(deck, dataclasses.replace(found, **narrow), 0))
+    assert "sure only with 57.4% (calibrated; 57.5% are needed)" in text
+    assert text.endswith("time was up before the other cards.")
+    assert "sure" not in sentence(reasons(deck, dataclasses.replace(found, sure=np.full(1, np.nan, np.float32)), 0))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_only_cascades_have_a_confidence_of_the_first_answer(kind: str) -> None:
+    deck = fitted_deck(kind)
+    prediction = predict(deck, IMAGES)
+    assert (prediction.sure >= 0).all() == (kind in CASCADES)
+    assert (predict(deck, IMAGES, weights=np.full(4, 0.25, np.float32)).sure == -1).all()
+    late = predict(deck, FLAT, seconds=0.0)
+    assert (late.sure == -1).all() or late.in_time.all()
+    if kind not in CASCADES:
+        why = reasons(deck, prediction, 0).numbers()
+        assert (why["first_confidence"], why["threshold"]) == (None, None)
+
+
+@pytest.mark.parametrize("kind", CASCADES)
+def test_a_window_whose_mean_is_unknown_is_the_reason_for_all_its_images(kind: str) -> None:
+    deck = cascade(kind, 0.0)
+    prediction = predict(deck, UNKNOWN, window=True)
+    assert prediction.unknown.tolist() == [True] * 5 + [False] * 2
+    assert prediction.ran.sum(axis=1).tolist() == [3] * 7
+    assert widenings(deck, prediction) == ("unknown_spectrum",) * 7
+    text = sentence(reasons(deck, prediction, 6, window=7))
+    assert "yet the request's images are on average farther from every reference than 99.5%" in text
+    assert "so 3 cards were asked" in text
+    assert ", as the request's images are on average, so 3" in sentence(reasons(deck, prediction, 0, window=7))
+    assert widenings(deck, predict(deck, UNKNOWN)) == (("unknown_spectrum",) * 5 + (None, None))
+
+
+def test_an_unknown_image_of_a_known_window_is_no_reason() -> None:
+    deck = fitted_deck("spectrum_cascade", 3, 0.9)
+    deck = dataclasses.replace(deck, gate=dataclasses.replace(deck.gate, parameters={"threshold": 0.0}))
+    prediction = predict(deck, fake_images(40), window=True)
+    row = int(prediction.unknown.argmax())
+    assert prediction.unknown[row]
+    assert prediction.ran.sum(axis=1).tolist() == [1] * 40
+    assert widenings(deck, prediction) == (None,) * 40
+    text = sentence(reasons(deck, prediction, row, window=40))
+    assert ", yet farther from every reference" in text
+    assert "cards were asked" not in text
+    assert "on average farther" not in text
+
+
+def test_what_a_window_is_routed_by_is_the_mean_and_else_the_image_s_own() -> None:
+    deck = fake_deck(gate=GateConfig(parameters={"margin": 0.0}))
+    window, alone = predict(deck, IMAGES, window=True), predict(deck, IMAGES)
+    np.testing.assert_allclose(window.routed, np.tile(alone.distances.mean(axis=0), (len(IMAGES), 1)), rtol=1e-5)
+    np.testing.assert_array_equal(window.distances, alone.distances)
+    np.testing.assert_array_equal(window.routed.argmin(axis=1), window.choice)
+    for one in (alone, predict(deck, IMAGES[:1], window=True), predict(deck, IMAGES[:0], window=True)):
+        np.testing.assert_array_equal(one.routed, one.distances)
+
+
+def test_a_window_speaks_for_a_card_together() -> None:
+    deck = cascade("spectrum_cascade")
+    prediction = predict(deck, IMAGES[:12], window=True)
+    for row in range(12):
+        why = reasons(deck, prediction, row, window=12)
+        assert f", and together the 12 speak for {why.preferred[0]} with {why.preferred[1]:.0%}" in sentence(why)  # type: ignore[index]
+        assert " and speaks for " not in sentence(why)
+    assert len({reasons(deck, prediction, row, window=12).preferred for row in range(12)}) == 1
+
+
+def test_the_server_says_and_counts_it_as_it_describes_it() -> None:
+    deck = cascade("spectrum_cascade", 0.0)
+    schema = describe(deck, Settings())["components"]["schemas"]["Explanation"]["properties"]["why"]
+    reason = "cards_deck_gate_fallbacks_total", (("reason", "unknown_spectrum"),)
+    with serving(Predictor(deck, engine=EngineKind.FAKE), Settings()) as client:
+        before = client.samples()[reason]
+        found = client.batch(UNKNOWN, window=True, explain=True).json()["answers"]
+        assert client.samples()[reason] - before == 7
+        one = client.batch(IMAGES[:1], window=True, explain=True).json()["answers"][0]["explanation"]
+    assert {answer["explanation"]["why"]["widened"] for answer in found} == {"unknown_spectrum"}
+    assert {answer["explanation"]["why"]["asked"] for answer in found} == {3}
+    assert set(one["why"]) == set(schema["properties"]) == set(schema["required"])
+    assert (one["why"]["window"], one["why"]["threshold"]) == (0, 0.0)
+    assert "this request" not in one["sentence"]
+    assert f"alone was sure with {np.floor(1000 * one['why']['first_confidence']) / 10:g}%" in one["sentence"]
