@@ -211,3 +211,10 @@ def test_the_command_reports_and_plans(finished: Path, capsys: pytest.CaptureFix
     assert "9 cells, 9 done, 0 missing" in capsys.readouterr().out
     with pytest.raises(InputError, match="--data must name the data root"):
         scoreboard.main(["--out", str(out)])
+
+
+def test_the_committed_scoreboard_is_what_its_cells_say() -> None:
+    reports = Path(scoreboard.__file__).resolve().parents[1] / "reports"
+    found = (reports / "claims.md").read_text(encoding="utf-8")
+    assert found == scoreboard.report(all_claims(), SMALL, SEEDS, reports / "claims")
+    assert found.count("not measured") == 0, "every claim has its seeds"
