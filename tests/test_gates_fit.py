@@ -243,8 +243,7 @@ def test_differences_of_gates_are_paired_over_images() -> None:
     cell, loss = one.worst(other)
     losses = {name: (other.right * 1.0 - one.right)[OTHERS.cell == place].mean() for place, name in enumerate(CELLS)}
     assert (cell, loss) == (max(losses, key=lambda name: losses[name]), pytest.approx(max(losses.values())))
-    halves = [dataclasses.replace(one, observed=half) for half in OTHERS.halves()]
-    parts = [judge(gates[0], half.observed) for half in halves]
+    parts = [judge(gates[0], half) for half in OTHERS.halves()]
     assert type(one).merged(*parts, OTHERS).same(one)
 
 

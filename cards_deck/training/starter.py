@@ -2,9 +2,9 @@
 
 One AugMix ticket is found by RigL; three more cards are fine-tuned from it with its mask fixed: a second AugMix card
 and two under Gaussian noise over AugMix. Of this family three averages join the deck, which cost a kilobyte each: of
-the AugMix cards, of the Gaussian ones, and of all four. The gate is the cheapest of those that do
-best on validation images.
-Sized for two CPU cores (under an hour and a half); killed at any moment, the same command goes on from the last epoch.
+the AugMix cards, of the Gaussian ones, and of all four. The gate is the cheapest of those that do best on validation
+images. Sized for two CPU cores (under an hour and a half); killed at any moment, the same command goes on from the
+last epoch.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from cards_deck.training.run import fine_tune_card, train_card, training_data
 from cards_deck.training.schedule import Schedule
 from cards_deck.training.tickets.rigl import RigL
 
-MAX_CARDS = 3  # of an image that cascades find hard; on validation images better than 2 and 4, at fewer passes than 2
+MAX_CARDS = 3  # of one image; a cascade asks the second and the third only where it is not sure
 THREADS = 2  # part of the recipe: another number sums in another order
 
 BASE = Recipe(
