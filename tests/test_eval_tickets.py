@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from tiny_cells import cell, place, setting
 from tiny_training import one_thread  # noqa: F401
+from torch import Tensor, nn
 
 from cards_deck.errors import CardsDeckError, DataError, InputError
 from cards_deck.training import loop
+from cards_deck.training.tickets.pruning import PruneOnTheWay
 from eval.tickets import run
 from eval.tickets.cells import Cell, with_givens
+from eval.tickets.observe import ObservedTask
 from eval.tickets.pool import outstanding, run_all, waves
 from eval.tickets.run import Place, card_files, make
 
@@ -102,6 +108,37 @@ def test_a_cell_holds_what_reports_need(fresh: Place) -> None:
     assert len(card_files(one, fresh)) == 1
 
 
+ON_THE_WAY = [
+    cell("bimp", density=0.3, rounds=1, dense=0.5),
+    cell("gradual_magnitude", density=0.3, start=0.2, end=0.6, interval=1),
+]
+
+
+@pytest.mark.parametrize("one", ON_THE_WAY, ids=lambda one: one.name)
+def test_what_the_last_pruning_within_a_training_leaves_is_measured(
+    fresh: Place, one: Cell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left: list[dict[str, Tensor]] = []
+    measured: list[Mapping[str, Tensor]] = []
+    prune, accuracy_of = PruneOnTheWay.prune, ObservedTask._accuracy_of
+
+    def pruning(hook: PruneOnTheWay, kept: Any) -> None:
+        prune(hook, kept)
+        left.append({name: weight.detach().clone() for name, weight in hook.weights.items()})
+
+    def measuring(task: ObservedTask, network: nn.Module, state: Mapping[str, Tensor]) -> float:
+        measured.append(state)
+        return accuracy_of(task, network, state)
+
+    monkeypatch.setattr(PruneOnTheWay, "prune", pruning)
+    monkeypatch.setattr(ObservedTask, "_accuracy_of", measuring)
+    numbers = make(one, fresh)
+    assert 0 <= numbers["training"]["before_retraining"] <= 1
+    (state,) = measured
+    assert all(torch.equal(state[name], weight) for name, weight in left[-1].items())
+    assert any((weight != 0).any() for weight in left[-1].values())
+
+
 def test_multiply_adds_are_counted_by_size_and_density(fresh: Place) -> None:
     """Dense and at half the density of every layer, against a count by hand."""
     found = [make(cell("random", density=density, distribution="uniform"), fresh) for density in (1.0, 0.5)]
@@ -112,15 +149,24 @@ def test_multiply_adds_are_counted_by_size_and_density(fresh: Place) -> None:
     assert half == pytest.approx(dense / 2, rel=0.01)
 
 
-def test_a_killed_cell_goes_on_to_the_same_numbers(fresh: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    one = cell("lr_rewinding", density=0.3, rate=0.5)
+@pytest.mark.parametrize(
+    ("one", "when"),
+    [
+        (cell("lr_rewinding", density=0.3, rate=0.5), 14),  # in the second epoch of the second stage
+        (cell("bimp", density=0.3, rounds=1, dense=0.5), 7),  # with the only pruning behind it
+    ],
+    ids=lambda value: value.name if isinstance(value, Cell) else None,
+)
+def test_a_killed_cell_goes_on_to_the_same_numbers(
+    fresh: Place, one: Cell, when: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole = make(one, dataclasses.replace(fresh, out=fresh.out / "whole", work=fresh.work / "whole"))
     step, taken = loop._step, 0
 
     def killed(*arguments: object) -> object:
         nonlocal taken
         taken += 1
-        if taken == 14:  # in the second epoch of the second stage
+        if taken == when:
             raise KeyboardInterrupt
         return step(*arguments)  # type: ignore[arg-type]
 

@@ -36,7 +36,10 @@ Json = dict[str, Any]
 
 @dataclass
 class Stage:
-    """One call of `Task.train`: `kept` weights at its end, `before` the accuracy that pruning left, where asked for."""
+    """One call of `Task.train`: `kept` weights at its end, `before` the accuracy that pruning left, where asked for.
+
+    Of several prunings within the stage, the last.
+    """
 
     name: str
     images: int = 0
@@ -49,7 +52,7 @@ class Stage:
 class Diary:
     """The stages of a method in their order."""
 
-    pruned: bool = False  # whether to measure accuracy before a stage of fewer weights
+    pruned: bool = False  # whether to measure accuracy where weights are pruned and not yet trained again
     stages: list[Stage] = field(default_factory=list)
 
     def record(self, images: int) -> Json:
@@ -87,6 +90,8 @@ class ObservedTask(Task):
         self.diary.stages.append(stage)
         result = super().train(network, hooks=make, **options)
         meter.look()
+        if meter.pruned is not None:
+            stage.before = self._accuracy_of(network, meter.pruned)
         return result
 
     def _graph(self, network: nn.Module) -> Graph:
@@ -101,19 +106,32 @@ class ObservedTask(Task):
         now = _copy(network)
         network.load_state_dict(trained)
         apply_masks(network, masks)
+        pruned = _copy(network)
+        network.load_state_dict(now)
+        return self._accuracy_of(network, pruned)
+
+    def _accuracy_of(self, network: nn.Module, state: Mapping[str, Any]) -> float:
+        """Validation accuracy of `network` with this state; it keeps its own."""
+        now = _copy(network)
+        network.load_state_dict(state)
         accuracy = self.validate(network)
         network.load_state_dict(now)
         return round(accuracy, 6)
 
 
 class Meter:
-    """The step hook that counts; what it has counted travels with the checkpoint."""
+    """The step hook that counts; what it has counted travels with the checkpoint.
 
-    def __init__(self, network: nn.Module, graph: Graph, stage: Stage, schedule: Schedule, task: Task) -> None:
+    `pruned` is the network as the last pruning within this stage left it, where the task asks for it.
+    """
+
+    def __init__(self, network: nn.Module, graph: Graph, stage: Stage, schedule: Schedule, task: ObservedTask) -> None:
         shapes = {name: tuple(value.shape) for name, value in network.state_dict().items()}
         self.full = int(task.images.shape[-1])
         self.stage, self.schedule, self.waiting = stage, schedule, 0
         self.hooks: Sequence[Any] = ()
+        self.watched = network if task.diary.pruned else None
+        self.pruned: dict[str, Any] | None = None
 
         @cache
         def costs(size: int) -> dict[str, tuple[int, int]]:
@@ -160,15 +178,21 @@ class Meter:
         return False
 
     def after_step(self) -> None:
-        """Nothing to do."""
+        """Keep the network where the other hooks have just pruned it."""
+        if self.watched is None:
+            return
+        before = self.stage.kept
+        self.look()
+        if self.stage.kept < before:
+            self.pruned = _copy(self.watched)
 
     def state_dict(self) -> Json:
-        """What was counted, and the accuracy measured before."""
-        return {"images": self.stage.images, "macs": self.stage.macs}
+        """What was counted, and the network as the last pruning left it."""
+        return {"images": self.stage.images, "macs": self.stage.macs, "pruned": self.pruned}
 
     def load_state_dict(self, state: Json) -> None:
         """Restore it."""
-        self.stage.images, self.stage.macs = state["images"], state["macs"]
+        self.stage.images, self.stage.macs, self.pruned = state["images"], state["macs"], state["pruned"]
         self.look()
 
 

@@ -28,7 +28,9 @@ from eval.tickets.measure import answers, of_ensemble, runner, speed, summary
 from eval.tickets.observe import Diary, ObservedBench
 
 # Methods that prune what they have trained, so that there is a moment between pruning and retraining.
-PRUNING = ("fine_tune", "lottery", "lr_rewinding", "double_win", "levels", "random_after")
+PRUNING = (
+    "bimp", "double_win", "fine_tune", "gradual_magnitude", "levels", "lottery", "lr_rewinding", "random_after",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
