@@ -100,7 +100,9 @@ def folder(tmp_path: Path) -> Path:
 def test_the_report_is_made_from_the_cells_of_the_folder(folder: Path) -> None:
     written = {path.name for path in write_reports(folder)}
     kinds = {
-        f"{domain}-{kind}.svg" for domain in ("clean", "corrupted") for kind in ("compression", "density", "measured")
+        f"{domain}-{kind}.svg"
+        for domain in ("clean", "corrupted")
+        for kind in ("compression", "density", "theory", "measured")
     }
     assert written == {"tickets.md", "noise.md", "noise-density.svg", *kinds}
     text = (folder / "tickets.md").read_text()

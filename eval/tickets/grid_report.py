@@ -189,6 +189,7 @@ def _pictures(name: str, cells: Sequence[Json], number: int) -> list[tuple[str, 
         for kind, x in (
             ("compression", "compression"),
             ("density", "density"),
+            ("theory", "theoretical speed-up"),
             ("measured", "measured speed-up, one image"),
         ):
             lines = _line(cells, domain, "test", kind)
@@ -198,6 +199,16 @@ def _pictures(name: str, cells: Sequence[Json], number: int) -> list[tuple[str, 
     return drawn
 
 
+def _place(kind: str, density: float, cell: Json, card: Json, first: bool) -> float | None:
+    """Where a card stands on the axis of a picture of this kind."""
+    if kind == "density":
+        return density
+    if kind == "measured":
+        return _measured(cell) if first else None
+    found: float = card["sizes"]["compression" if kind == "compression" else "speedup"]
+    return found
+
+
 def _line(
     cells: Sequence[Json], domain: str, split: str, kind: str = "density", *, errors: bool = False
 ) -> dict[str, Curve]:
@@ -205,11 +216,7 @@ def _line(
     found: dict[str, list[tuple[float, list[float]]]] = {}
     for (method, density), here in points(cells).items():
         values = [tables.accuracy_of(card, domain, split) for _, card, _ in here]
-        places = [
-            density if kind == "density" else
-            card["sizes"]["compression"] if kind == "compression" else _measured(cell) if first else None
-            for cell, card, first in here
-        ]  # fmt: skip
+        places = [_place(kind, density, *one) for one in here]
         known, at = [v for v in values if v is not None], [p for p in places if p is not None]
         if known and at:
             shown = [1 - value if errors else value for value in known]
