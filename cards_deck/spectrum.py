@@ -135,11 +135,11 @@ def build_references(named_images: Mapping[str, Images], *, batch: int = 512) ->
         own.append(found[:, index])
         nearest.append(found.min(axis=1))
     scale = np.array([column.mean(dtype=np.float64) for column in own], np.float32)
-    tails = np.stack([_levels(column) for column in own])
-    return References(names, spectra, scale, _levels(np.concatenate(nearest)), tails)
+    tails = np.stack([quantile_levels(column) for column in own])
+    return References(names, spectra, scale, quantile_levels(np.concatenate(nearest)), tails)
 
 
-def _levels(values: Floats) -> Floats:
-    """Quantiles at evenly spaced levels from 0 to 1, rising whatever the rounding."""
+def quantile_levels(values: Floats) -> Floats:
+    """Quantiles of the values at `QUANTILE_LEVELS` evenly spaced levels from 0 to 1, rising whatever the rounding."""
     found = np.quantile(values, np.linspace(0, 1, QUANTILE_LEVELS))
     return np.maximum.accumulate(found).astype(np.float32)

@@ -31,7 +31,7 @@ def observed(seed: int = 0, skill: np.ndarray = SKILL, cells: tuple[str, ...] = 
     spectra, logits = [], []
     for place in range(len(cells)):
         noise = 0.3 * rng.normal(size=(IMAGES, SIZE, SIZE // 2 + 1))
-        spectra.append(LEVEL[place] * (np.arange(SIZE // 2 + 1) > 1) + noise)
+        spectra.append(LEVEL[place % len(LEVEL)] * (np.arange(SIZE // 2 + 1) > 1) + noise)
         answer = rng.normal(size=(len(skill), IMAGES, CLASSES))
         answer[:, np.arange(IMAGES), label] += skill[:, place, None]
         logits.append(answer)

@@ -24,7 +24,7 @@ from cards_deck.corruptions import corrupt
 from cards_deck.deck import Deck, GateConfig
 from cards_deck.errors import DeckError, InputError
 from cards_deck.inference.engines import EngineKind
-from cards_deck.inference.gates import GATES, gate_for
+from cards_deck.inference.gates import GATES, Known, Observed, fit_gate, gate_for
 from cards_deck.inference.gates.spectral import MARGINS
 from cards_deck.inference.predictor import Predictor, combine
 from cards_deck.spectrum import log_amplitude, mean_log_amplitude
@@ -115,13 +115,14 @@ def test_the_best_card_comes_first(deck: Deck, cards: tuple[Card, ...]) -> None:
     assert scores[-1] < scores[0] - 0.2, "else the order would be luck"
 
 
-def test_the_gate_is_the_best_of_all_kinds_on_images_it_was_not_fitted_on(deck: Deck) -> None:
+def test_the_gate_is_near_the_best_of_all_kinds_on_images_it_was_not_fitted_on(deck: Deck) -> None:
     record = deck.measured["gate"]
     assert set(record["scores"]) == set(GATES.names())
     assert record["kind"] == deck.gate.kind
-    affordable = {kind: one for kind, one in record["scores"].items() if one["cards"] <= 1.005 * record["most_cards"]}
-    assert deck.gate.kind in affordable
-    assert record["scores"][deck.gate.kind]["score"] == max(one["score"] for one in affordable.values())
+    affordable = [one for one in record["scores"].values() if one["cards"] <= 1.005 * record["most_cards"]]
+    chosen = record["chosen"]
+    assert chosen["behind"] <= chosen["standard_error"]
+    assert chosen["score"] + chosen["behind"] >= max(one["score"] for one in affordable) - 1e-6
     assert record["cells"] == list(seen(deck))
     assert json.loads(json.dumps(record)) == record
 
@@ -134,22 +135,29 @@ def test_the_gate_of_a_made_deck_answers_as_it_was_scored(deck: Deck) -> None:
     assert score == pytest.approx(deck.measured["gate"]["scores"][deck.gate.kind]["score"], abs=0.1)
 
 
-def test_a_named_kind_is_fitted_alone_and_its_margin_is_the_smallest_of_the_best(
-    cards: tuple[Card, ...], answers: dict[str, NDArray[np.float32]]
-) -> None:
+def test_a_named_kind_is_fitted_alone(cards: tuple[Card, ...]) -> None:
     deck = make_deck("tiny", "1", cards, TRAIN, VALIDATION, gate="spectral", reference_images=50, seed=3)
     assert (deck.gate.kind, list(deck.measured["gate"]["scores"])) == ("spectral", ["spectral"])
-    spectra = {name: log_amplitude(images).astype(np.float16).astype(np.float32) for name, images in seen(deck).items()}
+
+
+def test_the_margin_is_the_smallest_of_the_best(deck: Deck, answers: dict[str, NDArray[np.float32]]) -> None:
+    spectra = {name: log_amplitude(images).astype(np.float16) for name, images in seen(deck).items()}
+    rows = Observed(
+        np.concatenate(list(spectra.values())), np.concatenate([answers[name] for name in spectra], axis=1),
+        np.tile(VALIDATION.labels, len(spectra)), np.repeat(np.arange(len(spectra)), len(VALIDATION)), tuple(spectra),
+    )  # fmt: skip
+    fitted = fit_gate("spectral", rows, deck.gate, Known.of(deck), most_cards=2.0).config
 
     def score(margin: float) -> float:
-        gate = gate_for(deck, replace(deck.gate, parameters={"margin": margin}))
-        pooled = [combine(answers[name], gate.route(found).weights).argmax(axis=1) for name, found in spectra.items()]
+        gate = gate_for(deck, replace(fitted, parameters={**fitted.parameters, "margin": margin}))
+        weights = {name: gate.route(found.astype(np.float32)).weights for name, found in spectra.items()}
+        pooled = [combine(answers[name], given).argmax(axis=1) for name, given in weights.items()]
         right = [np.mean(found == VALIDATION.labels) for found in pooled]
         return round(float((right[0] + np.mean(right[1:])) / 2), 6)
 
     scores = {margin: score(margin) for margin in MARGINS}
     best = max(scores.values())
-    assert deck.gate.parameters["margin"] == min(margin for margin in MARGINS if scores[margin] == best)
+    assert fitted.parameters["margin"] == min(margin for margin in MARGINS if scores[margin] == best)
 
 
 def test_limits_are_kept(cards: tuple[Card, ...]) -> None:

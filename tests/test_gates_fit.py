@@ -15,6 +15,7 @@ from cards_deck.gate_config import GateConfig
 from cards_deck.inference.gates import (
     GATES,
     BaseGate,
+    Judged,
     Known,
     Observed,
     build_gate,
@@ -38,20 +39,24 @@ def test_half_of_the_weight_is_clean_and_cells_share_the_rest() -> None:
     assert ROWS.rows(ROWS.cell == 0).share.sum() == pytest.approx(1)
 
 
-def test_halves_are_of_different_images_in_every_cell() -> None:
-    shuffled = np.random.default_rng(0).permutation(len(ROWS.labels))
-    mixed = Observed(
-        ROWS.spectra[shuffled], ROWS.logits[:, shuffled], ROWS.labels[shuffled], np.sort(ROWS.cell)[shuffled], CELLS
-    )
-    for rows in (ROWS, mixed):
-        one, other = rows.halves()
-        assert len(one.labels) == len(other.labels) == len(rows.labels) // 2
-        assert np.bincount(one.cell).tolist() == [30, 30, 30]
-    one, other = ROWS.halves()
-    assert np.array_equal(one.labels[:30], ROWS.labels[:60:2])
-    assert np.array_equal(other.labels[30:60], ROWS.labels[60:120][1::2])
+def test_folds_judge_every_row_once_by_other_images_and_other_shifts() -> None:
+    names = ("clean", "gaussian", "fog 1", "fog 2", "gaussian 1", "gaussian 10")
+    rows = observed(skill=np.repeat(SKILL[:, :1], 6, axis=1), cells=names)
+    shuffled = np.random.default_rng(0).permutation(len(rows.labels))
+    mixed = dataclasses.replace(
+        rows, spectra=rows.spectra[shuffled], logits=rows.logits[:, shuffled], labels=rows.labels[shuffled],
+        cell=rows.cell[shuffled],
+    )  # fmt: skip
+    for one in (rows, mixed):
+        folds = one.folds()
+        assert (np.sum([fold.judged for fold in folds], axis=0) == 1).all()
+        for fitted, judged in folds:
+            assert not set(one.image[fitted].tolist()) & set(one.image[judged].tolist())
+            cells = [set(one.cell[side].tolist()) for side in (judged, fitted)]
+            assert cells in ([{0, 1}, set(range(6))], [{2, 3}, {0, 1, 4, 5}], [{4, 5}, {0, 1, 2, 3}])
+            assert (len(set(one.image[fitted].tolist())), len(set(one.image[judged].tolist()))) == (30, 30)
     with pytest.raises(InputError, match="at least two images"):
-        ROWS.rows(ROWS.image == 0).halves()
+        ROWS.rows(ROWS.image == 0).folds()
 
 
 @pytest.mark.parametrize(
@@ -199,12 +204,12 @@ def test_the_cheapest_gate_near_the_best_is_chosen_on_images_it_was_not_fitted_o
     assert chosen.best.score.cards == pytest.approx(min(one.score.cards for one in near), abs=0.01)
     assert chosen.gate.config.abstain_below == 0.2
     assert chosen.as_dict()["kind"] == chosen.kind == chosen.best.gate.config.kind
-    first, second = ROWS.halves()
     crossed = [
-        score(fit_gate("router", one, GateConfig(max_cards=2), known()), other).score
-        for one, other in ((first, second), (second, first))
+        judge(fit_gate("router", ROWS.rows(fitted), GateConfig(max_cards=2), known()), ROWS.rows(judged))
+        for fitted, judged in ROWS.folds()
     ]
-    assert chosen.candidates["router"][-1].score.score == pytest.approx(np.mean(crossed))
+    judged = Judged.merged(crossed, ROWS.folds(), ROWS)
+    assert chosen.candidates["router"][-1].score == judged.score
     refitted = fit_gate("router", ROWS, GateConfig(max_cards=2), known())
     weights = chosen.candidates["router"][-1].gate.config.arrays["weights"]
     assert np.array_equal(weights, refitted.config.arrays["weights"])
@@ -243,8 +248,9 @@ def test_differences_of_gates_are_paired_over_images() -> None:
     cell, loss = one.worst(other)
     losses = {name: (other.right * 1.0 - one.right)[OTHERS.cell == place].mean() for place, name in enumerate(CELLS)}
     assert (cell, loss) == (max(losses, key=lambda name: losses[name]), pytest.approx(max(losses.values())))
-    parts = [judge(gates[0], half) for half in OTHERS.halves()]
-    assert type(one).merged(*parts, OTHERS).same(one)
+    folds = OTHERS.folds()
+    parts = [judge(gates[0], OTHERS.rows(fold.judged)) for fold in folds]
+    assert Judged.merged(parts, folds, OTHERS).same(one)
 
 
 def test_kinds_that_do_not_fit_are_left_out() -> None:

@@ -75,8 +75,8 @@ def make_deck(
 def with_gate(deck: Deck, observed: Observed, kind: str = AUTO, *, most_cards: float = MOST_CARDS) -> Deck:
     """The deck with a gate of this kind, or the best, fitted on what its cards answered to validation images.
 
-    The limits of the deck's own gate stay. `measured["gate"]` says how each kind that was tried scores, on halves of
-    the images that it was not fitted on, and how far the gate was below the plain average in its worst cell there.
+    The limits of the deck's own gate stay. `measured["gate"]` says how each kind that was tried scores, on images and
+    corruptions that it was not fitted on, and how far the gate was below the plain average in its worst cell there.
     """
     costs = [float(card_costs(card, deck.image_size).macs_executed) for card in deck.cards]
     chosen = choose_gate(

@@ -16,11 +16,10 @@ from cards_deck.corruptions._base import PUBLISHED_SIZE
 from cards_deck.data import Dataset
 from cards_deck.errors import InputError
 from cards_deck.inference.engines import EngineKind, load
-from cards_deck.inference.gates import Observed
+from cards_deck.inference.gates import CLEAN, Observed
 from cards_deck.spectrum import Floats, Images, log_amplitude
 from cards_deck.training.augmentations import AUGMENTATIONS
 
-CLEAN = "clean"
 BATCH = 250  # images through a card or a transform at a time
 
 

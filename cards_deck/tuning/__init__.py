@@ -21,13 +21,12 @@ from cards_deck.deck import Deck
 from cards_deck.errors import InputError
 from cards_deck.gate_config import GateConfig
 from cards_deck.inference.engines import EngineKind
-from cards_deck.inference.gates import Known, Observed, build_gate, gate_for
+from cards_deck.inference.gates import CLEAN, Known, Observed, build_gate, gate_for
 from cards_deck.inference.pooling import combine
 from cards_deck.inference.predictor import Predictor
 from cards_deck.spectrum import Images, check_images, log_amplitude
 from cards_deck.tuning._fit import fit
 from cards_deck.tuning._measure import Measured, measure
-from cards_deck.tuning._references import CLEAN
 
 __all__ = ["BLOCKS", "Augment", "Measured", "Tuned", "needed", "tune"]
 

@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 
 from cards_deck.deck import Deck
-from cards_deck.inference.gates import Gate, Observed
+from cards_deck.inference.gates import CLEAN, Gate, Observed
 from cards_deck.inference.pooling import abstains, combine
 from cards_deck.inference.predictor import Predictor
 from cards_deck.spectrum import Images, log_amplitude
-from cards_deck.tuning._references import CLEAN
 
 TIMED = 100  # images whose answers are timed one by one
 

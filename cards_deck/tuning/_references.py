@@ -7,11 +7,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from cards_deck.inference.gates import Observed
+from cards_deck.inference.gates import CLEAN, Observed
 from cards_deck.references import References
-from cards_deck.spectrum import QUANTILE_LEVELS, Floats, distances
-
-CLEAN = "clean"
+from cards_deck.spectrum import QUANTILE_LEVELS, Floats, distances, quantile_levels
 
 
 def refitted(deck: References, observed: Observed) -> dict[str, References]:
@@ -23,7 +21,7 @@ def refitted(deck: References, observed: Observed) -> dict[str, References]:
     spectra = {name: observed.spectra[observed.cell == index] for index, name in enumerate(observed.names)}
     plain = np.asarray(spectra.pop(CLEAN), np.float32)
     if set(spectra) != set(deck.augmentations):
-        near = _levels(distances(plain, deck.log_amplitude).min(axis=1))
+        near = quantile_levels(distances(plain, deck.log_amplitude).min(axis=1))
         levels = np.linspace(0, 1, QUANTILE_LEVELS)
         own = np.interp(levels, np.linspace(0, 1, len(deck.quantiles)), deck.quantiles).astype(np.float32)
         return {"thresholds": dataclasses.replace(deck, quantiles=np.maximum(near, own))}
@@ -40,17 +38,12 @@ def _around(spectra: Mapping[str, Floats], plain: Floats, means: Floats) -> Refe
     """
     found = [distances(part, means) for part in spectra.values()]
     own = [part[:, index] for index, part in enumerate(found)]
-    augmented = _levels(np.concatenate([part.min(axis=1) for part in found]))
+    augmented = quantile_levels(np.concatenate([part.min(axis=1) for part in found]))
     scale = np.array([column.mean(dtype=np.float64) for column in own], np.float32)
     return References(
         augmentations=tuple(spectra),
         log_amplitude=means,
         scale=scale,
-        quantiles=np.maximum(augmented, _levels(distances(plain, means).min(axis=1))),
-        tails=np.stack([_levels(column) for column in own]),
+        quantiles=np.maximum(augmented, quantile_levels(distances(plain, means).min(axis=1))),
+        tails=np.stack([quantile_levels(column) for column in own]),
     )
-
-
-def _levels(values: Floats) -> Floats:
-    found = np.quantile(values, np.linspace(0, 1, QUANTILE_LEVELS))
-    return np.maximum.accumulate(found).astype(np.float32)

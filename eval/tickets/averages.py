@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from cards_deck.card import Card
+from cards_deck.inference.gates import CLEAN
 from cards_deck.training.averaging.barrier import at, barrier
 from cards_deck.training.averaging.batch_norm import AugmentedImages, BatchNorm
 from cards_deck.training.averaging.candidates import Candidates
-from cards_deck.training.averaging.judge import CLEAN, Judge
+from cards_deck.training.averaging.judge import Judge
 from cards_deck.training.averaging.soups import greedy, uniform
 from cards_deck.training.averaging.wise_ft import sweep
 from cards_deck.training.cards import make_card

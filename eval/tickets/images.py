@@ -14,11 +14,11 @@ from cards_deck.corruptions import CORRUPTIONS, SEVERITIES, VALIDATION_CORRUPTIO
 from cards_deck.corruptions._base import PUBLISHED_SIZE
 from cards_deck.data import Dataset, load, with_label_noise
 from cards_deck.errors import InputError
+from cards_deck.inference.gates import CLEAN
 from cards_deck.training.run import training_data
 from eval.cells import balanced_subset, generator_fingerprint, ranks_by_pixels
 from eval.tickets.cells import Setting
 
-CLEAN = "clean"
 FIT = 2000  # training images on which the fit is measured
 HELD_OUT_WHILE_TRAINING = 500  # validation images for accuracies on the way
 Images = NDArray[np.uint8]

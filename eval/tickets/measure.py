@@ -10,9 +10,10 @@ import numpy as np
 from cards_deck.card import Card
 from cards_deck.costs import card_costs
 from cards_deck.inference.engines import EngineKind, Runner, available, load, supports
+from cards_deck.inference.gates import CLEAN
 from cards_deck.inference.pooling import softmax
 from cards_deck.spectrum import Floats, Images
-from eval.tickets.images import CLEAN, Stock
+from eval.tickets.images import Stock
 from eval.timing import SIZES, medians
 
 Json = dict[str, Any]

@@ -11,6 +11,7 @@ from typing import Any
 
 from cards_deck.card import Card, read_card, write_card
 from cards_deck.errors import InputError
+from cards_deck.inference.gates import CLEAN
 from cards_deck.training.augmentations import AUGMENTATIONS
 from cards_deck.training.cards import make_card, ticket_of
 from cards_deck.training.checkpoint import SUFFIX as CHECKPOINT
@@ -23,7 +24,7 @@ from eval.provenance import package_versions, provenance
 from eval.tickets import averages
 from eval.tickets.cells import Cell, Json
 from eval.tickets.controls import method_named
-from eval.tickets.images import CLEAN, Stock, stock
+from eval.tickets.images import Stock, stock
 from eval.tickets.measure import answers, of_ensemble, runner, speed, summary
 from eval.tickets.observe import Diary, ObservedBench
 

@@ -19,7 +19,7 @@ from cards_deck.inference.gates._choose import (
     fit_gates,
 )
 from cards_deck.inference.gates._decide import Decision, Run, decide
-from cards_deck.inference.gates._observed import Judged, Observed, Score, judge, score
+from cards_deck.inference.gates._observed import CLEAN, Judged, Observed, Score, judge, score
 from cards_deck.inference.gates._wrapped import Fixed
 from cards_deck.inference.gates.spectral import SpectralGate
 from cards_deck.inference.gates.uniform import UniformGate
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BUDGETS",
+    "CLEAN",
     "GATES",
     "BaseGate",
     "Candidate",

@@ -1,4 +1,4 @@
-"""Fitting every kind of gate on validation images, and choosing one: on images that it was not fitted on."""
+"""Fitting every kind of gate on validation images, and choosing one: on images and shifts it was not fitted on."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cards_deck.inference.gates._observed import Judged, Observed, Score, judge
 from cards_deck.inference.gates.uniform import UniformGate
 
 BUDGETS = (1.0, 1.25, 1.5, 1.75, 2.0, 3.0, 4.0, 6.0, 8.0)  # mean cards per image that gates are fitted for
-# A threshold that spends the budget on one half of the images may spend a little more on the other.
+# A threshold that spends the budget on some of the images may spend a little more on the others.
 SLACK = 1.005
 
 
@@ -24,8 +24,8 @@ SLACK = 1.005
 class Candidate:
     """A kind fitted for one budget.
 
-    `score`: on the two halves, each of a gate fitted on the other. `worst`: in which of these cells it loses most
-    against the plain average of the deck, and how much accuracy, in [-1, 1]; under shifts unlike them it may lose more.
+    `score`: on images and corruptions that it was not fitted on (`Observed.folds`). `worst`: in which of these cells it
+    loses most against the plain average of the deck, and how much accuracy, in [-1, 1].
     `behind`: how far its score lies below the best candidate's, and the standard error of that, over images. `gate`:
     fitted on all rows.
     """
@@ -122,8 +122,9 @@ def choose_gate(
     most_cards: float = 2.0,
     costs: Sequence[float] | None = None,
 ) -> Chosen:
-    """Fit the kinds (None: all) for several budgets, score each gate on the half of the images that it was not fitted
-    on, both ways round.
+    """Fit the kinds (None: all) for several budgets, score each gate on what it was not fitted on: the other half of
+    the images, and of the corruptions one at a time (`Observed.folds`). What users send is unlike the four that a deck
+    can be fitted on.
 
     A pass that buys nothing is not spent: of the gates within `most_cards` mean cards per image and the deck's
     `max_cards` the cheapest wins whose score is within one standard error of the best one's (the rule of Breiman et
@@ -135,20 +136,22 @@ def choose_gate(
     check_budget(most_cards)
     limits = GateConfig() if config is None else config
     budgets = [budget for budget in BUDGETS if budget < most_cards] + [most_cards]
-    halves = observed.halves()
+    folds = observed.folds()
+    fitted_on, judged_on = ([observed.rows(rows) for rows in side] for side in zip(*folds, strict=True))
     plain = judge(UniformGate(limits.with_kind("uniform"), known), observed)
     fitted: list[tuple[BaseGate, float, Score, Judged]] = []
     skipped: dict[str, str] = {}
     for kind in sorted(GATES.names() if kinds is None else kinds):
         try:
             gates = fit_gates(kind, observed, limits, known, budgets=budgets, costs=costs)
-            crossed = [fit_gates(kind, half, limits, known, budgets=budgets, costs=costs) for half in halves]
+            crossed = [fit_gates(kind, rows, limits, known, budgets=budgets, costs=costs) for rows in fitted_on]
         except InputError as error:
             skipped[kind] = str(error)
             continue
         before: Judged | None = None
-        for gate, budget, one, other in zip(gates, budgets, *crossed, strict=True):
-            found = Judged.merged(judge(other, halves[0]), judge(one, halves[1]), observed)
+        for gate, budget, *others in zip(gates, budgets, *crossed, strict=True):
+            parts = [judge(other, rows) for other, rows in zip(others, judged_on, strict=True)]
+            found = Judged.merged(parts, folds, observed)
             if before is None or not found.same(before):  # a larger budget that changes nothing is no other gate
                 fitted.append((gate, budget, found.score, found))
             before = found

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +18,18 @@ from cards_deck.inference.gates._wrapped import Wrapped
 from cards_deck.inference.pooling import combine
 from cards_deck.spectrum import Floats
 
-CLEAN = "clean"
+CLEAN = "clean"  # images without any shift, wherever accuracies are kept by domain
+SEVERITY = re.compile(r" \d+$")  # what tells the cells of one shift apart
 CHUNK = 4096  # images at a time: bounds memory
 Doubles = NDArray[np.float64]
 Integers = NDArray[np.int64]
+
+
+class Fold(NamedTuple):
+    """bool [m]: the rows that a gate is `fitted` on, and those that it is then `judged` on."""
+
+    fitted: NDArray[np.bool_]
+    judged: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,12 +86,19 @@ class Observed:
             self.spectra[chosen], self.logits[:, chosen], self.labels[chosen], self.cell[chosen], self.names
         )
 
-    def halves(self) -> tuple[Observed, Observed]:
-        """Every second image and the others, each in all cells. InputError for fewer than two images in a cell."""
+    def folds(self) -> tuple[Fold, ...]:
+        """Every row is judged once, by a gate that knows neither its image nor its shift: fitted on the other half of
+        the images, without any severity of the same corruption. Clean and augmented images are no shift: the deck was
+        trained for them. InputError for fewer than two images in a cell."""
         even = self.image % 2 == 0
         if even.all():
             raise InputError("a gate is cross-checked on two halves: give at least two images of each cell")
-        return self.rows(even), self.rows(~even)
+        shift = np.array([SEVERITY.sub("", name) if SEVERITY.search(name) else "" for name in self.names])[self.cell]
+        return tuple(
+            Fold(~half & ((shift != one) | (one == "")), half & (shift == one))
+            for one in sorted(set(shift.tolist()))
+            for half in (even, ~even)
+        )
 
     def decide(self, gate: Gate) -> Decision:
         """What the gate does with all rows: cards are looked up instead of run."""
@@ -140,12 +156,11 @@ class Judged:
     cards: Integers
 
     @classmethod
-    def merged(cls, one: Judged, other: Judged, observed: Observed) -> Judged:
-        """The rows of both `halves` of `observed`, in its order."""
-        even = observed.image % 2 == 0
-        right, cards = np.empty(len(even), np.bool_), np.empty(len(even), np.int64)
-        right[even], right[~even] = one.right, other.right
-        cards[even], cards[~even] = one.cards, other.cards
+    def merged(cls, parts: Sequence[Judged], folds: Sequence[Fold], observed: Observed) -> Judged:
+        """The rows that each of the `folds` of `observed` judges, in its order."""
+        right, cards = np.empty(len(observed.labels), np.bool_), np.empty(len(observed.labels), np.int64)
+        for part, fold in zip(parts, folds, strict=True):
+            right[fold.judged], cards[fold.judged] = part.right, part.cards
         return cls(observed, right, cards)
 
     @property

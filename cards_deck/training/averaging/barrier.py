@@ -13,9 +13,10 @@ import numpy as np
 
 from cards_deck.card import Card
 from cards_deck.errors import InputError
+from cards_deck.inference.gates import CLEAN
 from cards_deck.training.averaging.average import Statistics, average, check_cards, recalibrated
 from cards_deck.training.averaging.batch_norm import AugmentedImages
-from cards_deck.training.averaging.judge import CLEAN, Judge
+from cards_deck.training.averaging.judge import Judge
 
 LIMIT = 0.02  # of error: what Frankle et al. call stable lies below it (as remembered, unverified)
 POINTS = 11

@@ -13,9 +13,10 @@ from torch.nn import functional
 from cards_deck.averages import statistics_names
 from cards_deck.card import Card
 from cards_deck.inference.engines.torch import TorchNetwork
+from cards_deck.inference.gates import CLEAN
 from cards_deck.training.averaging.average import Statistics, average, check_cards
 from cards_deck.training.averaging.batch_norm import AugmentedImages
-from cards_deck.training.averaging.judge import BATCH, CLEAN, Judge, score
+from cards_deck.training.averaging.judge import BATCH, Judge, score
 from cards_deck.training.averaging.soups import Soup
 
 GRADIENT_IMAGES = 500  # of each domain

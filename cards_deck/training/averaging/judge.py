@@ -13,8 +13,8 @@ from cards_deck.card import Card
 from cards_deck.corruptions import SEVERITIES, VALIDATION_CORRUPTIONS, corrupt
 from cards_deck.data import Dataset
 from cards_deck.inference.engines import EngineKind, available, load, supports
+from cards_deck.inference.gates import CLEAN
 
-CLEAN = "clean"
 BATCH = 250
 Images = NDArray[np.uint8]
 Labels = NDArray[np.int64]

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 
 from cards_deck.card import Card
 from cards_deck.errors import InputError
+from cards_deck.inference.gates import CLEAN
 from cards_deck.training.averaging.average import Statistics, check_cards
 from cards_deck.training.averaging.barrier import Barrier, at
 from cards_deck.training.averaging.batch_norm import AugmentedImages
-from cards_deck.training.averaging.judge import CLEAN, Judge, score
+from cards_deck.training.averaging.judge import Judge, score
 
 ALPHAS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
