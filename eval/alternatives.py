@@ -21,7 +21,11 @@ KINDS = tuple(kind for kind in GATES.names() if kind != "uniform")  # the plain 
 def fit_gates(deck: Deck, validation: Validation) -> Chosen:
     """Gates of each kind for the deck's cards, under the limits of the deck's own gate."""
     costs = [float(card_costs(card, deck.image_size).macs_executed) for card in deck.cards]
-    return choose_gate(observed(validation), Known.of(deck), deck.gate, kinds=KINDS, most_cards=MOST_CARDS, costs=costs)
+    most_loss = float(deck.measured.get("gate", {}).get("most_loss", 1.0))
+    return choose_gate(
+        observed(validation), Known.of(deck), deck.gate,
+        kinds=KINDS, most_cards=MOST_CARDS, most_loss=most_loss, costs=costs,
+    )  # fmt: skip
 
 
 def observed(validation: Validation) -> Observed:

@@ -16,7 +16,7 @@ from cards_deck.inference.gates import GATES
 
 def parsed(*argv: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
-    add_kind(parser.add_argument_group("deck"), most_cards=None, told="as before")
+    add_kind(parser.add_argument_group("deck"), most_cards=None, most_loss=None, told="as before")
     add_limits(parser, kept="none")
     return parser.parse_args(argv)
 
@@ -44,6 +44,11 @@ def test_what_was_given_is_set_and_nothing_else(argv: tuple[str, ...], fields: d
         ("--abstain-below", "half", "must be a number or none, not 'half'"),
         ("--gate-seconds", "-1", "seconds must be a number from 0"),
         ("--gate-seconds", "", "must be a number or none, not ''"),
+        ("--most-cards", "0.5", "must be a number of at least 1, not 0.5"),
+        ("--most-cards", "few", "must be a number of at least 1, not 'few'"),
+        ("--most-loss", "1.5", "must be a number from 0 to 1, not 1.5"),
+        ("--most-loss", "nan", "must be a number from 0 to 1, not nan"),
+        ("--most-loss", "little", "must be a number from 0 to 1, not 'little'"),
         ("--gate", "raffle", "invalid choice: 'raffle'"),
     ],
 )

@@ -15,6 +15,7 @@ from cards_deck.gate_config import GateConfig
 from cards_deck.inference.gates import (
     GATES,
     BaseGate,
+    Chosen,
     Judged,
     Known,
     Observed,
@@ -223,6 +224,28 @@ def test_a_larger_budget_is_spent_only_where_it_helps() -> None:
     budgets = [one.budget for one in chosen.candidates["router"]]
     assert budgets == sorted(set(budgets))
     assert {one.gate.config.max_cards for found in chosen.candidates.values() for one in found} == {3}
+
+
+def test_no_gate_is_chosen_that_loses_too_much_in_a_cell() -> None:
+    """Gates fitted without the fog send it to the wrong cards, and still score best on average."""
+    rows = observed(cells=("clean", "fog 1", "blur 1"))
+
+    def chosen(most_loss: float) -> Chosen:
+        return choose_gate(rows, known(), GateConfig(max_cards=2), most_cards=2.0, most_loss=most_loss)
+
+    free, tight, none = chosen(1.0), chosen(0.07), chosen(0.0)
+    cheap = [one for found in free.candidates.values() for one in found if one.score.cards <= 2.01]
+    best = max(cheap, key=lambda one: one.score.score)
+    assert best.score.score - free.best.score.score <= free.best.behind[1] + 1e-9
+    assert free.best.worst[1] > 0.07
+    within = [one for one in cheap if one.worst[1] <= 0.07]
+    assert tight.best.worst[1] <= 0.07
+    assert tight.best.score.score == max(one.score.score for one in within)
+    # Where no gate loses so little, the one that loses least.
+    assert none.best.worst[1] == min(one.worst[1] for one in cheap) > 0
+    for loss in (-0.1, 1.1, float("nan")):
+        with pytest.raises(InputError, match="from 0 to 1"):
+            chosen(loss)
 
 
 def test_the_plain_average_is_not_chosen_beyond_the_decks_limit() -> None:

@@ -66,7 +66,7 @@ def test_reliability_reweighs_by_the_class_that_a_card_names() -> None:
 
 def linear(kind: str, bias: list[float], **fields: object):  # type: ignore[no-untyped-def]
     arrays = {"weights": np.zeros((ring_count(SIZE), 4), np.float32), "bias": np.array(bias, np.float32)}
-    if kind == "spectrum_cascade":
+    if kind.endswith("_cascade"):
         arrays["temperatures"] = np.ones(4, np.float32)
     return build_gate(GateConfig(kind, arrays=arrays, **fields), known())  # type: ignore[arg-type]
 
@@ -100,9 +100,23 @@ def test_a_spectrum_cascade_by_hand() -> None:
     logits[1, 0, 2] = 4
     logits[3, 1, 2] = 9
     done = decide(gate, np.zeros((2, SIZE, SIZE // 2 + 1), np.float32), lambda card, rows: logits[card, rows])
-    wanted = [[0, 1, 0, 0], [0.2 / 0.95, 0.5 / 0.95, 0, 0.25 / 0.95]]
-    np.testing.assert_allclose(done.weights, wanted, rtol=1e-5)
+    np.testing.assert_allclose(done.weights, [[0, 1, 0, 0], [1 / 3, 1 / 3, 0, 1 / 3]], rtol=1e-6)
     assert done.ran.tolist() == [[False, True, False, False], [True, True, False, True]]
+
+
+def test_a_hedged_cascade_asks_another_augmentation() -> None:
+    """Cards 1 and 2 were trained on noise: after 1 comes 0, which has less preference than 2, and then 3, the mixture;
+    a fourth one is of an augmentation that has answered."""
+    bias = np.log([0.2, 0.4, 0.3, 0.1]).tolist()
+    nothing = np.zeros((4, 1, CLASSES), np.float32)
+    for most, asked in ((1, [1]), (2, [0, 1]), (3, [0, 1, 3]), (4, [0, 1, 2, 3])):
+        gate = linear("hedged_cascade", bias, max_cards=most)
+        done = decide(gate, np.zeros((1, SIZE, SIZE // 2 + 1), np.float32), lambda card, rows: nothing[card, rows])
+        assert np.flatnonzero(done.ran[0]).tolist() == asked
+        np.testing.assert_allclose(done.weights[0, asked], 1 / most, rtol=1e-6)
+        far = gate.route(np.full((1, SIZE, SIZE // 2 + 1), 40, np.float32))
+        assert far.unknown.all()
+        assert np.flatnonzero(far.weights[0]).tolist() == asked
 
 
 def test_an_unknown_spectrum_fills_every_place_whether_two_references_are_near_or_one() -> None:

@@ -51,7 +51,7 @@ def configure(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
     group.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="the new deck's; may be DECK")
     group.add_argument("--deck-name", metavar="NAME", help="of the deck (the name of FOLDER)")
     group.add_argument("--deck-version", metavar="VERSION", help="of the deck (that of DECK)")
-    add_kind(group, most_cards=None, told="as DECK's gate")
+    add_kind(group, most_cards=None, most_loss=None, told="as DECK's gate")
     add_limits(parser, kept="as DECK's")
 
 
@@ -77,7 +77,9 @@ def run(arguments: argparse.Namespace) -> int:
         statistics=None if arguments.batch_norm == "auto" else arguments.batch_norm,
         union=arguments.union, allow_barrier=arguments.allow_barrier,
     )  # fmt: skip
-    deck, observed = refit_gate(deck, validation, arguments.gate, most_cards=arguments.most_cards)
+    deck, observed = refit_gate(
+        deck, validation, arguments.gate, most_cards=arguments.most_cards, most_loss=arguments.most_loss
+    )
     name, version = arguments.deck_name or arguments.out.name, arguments.deck_version or old.version
     deck = replace(deck, name=name, version=version, gate=replace(deck.gate, **limits(arguments)))
     write_deck(deck, arguments.out)

@@ -9,21 +9,29 @@ from typing import Any
 
 from cards_deck.errors import InputError
 from cards_deck.gate_config import GateConfig
-from cards_deck.inference.gates import GATES, check_budget
+from cards_deck.inference.gates import GATES, check_budget, check_loss
 
 LIMITS = ("abstain_below", "seconds")
 
 
-def add_kind(group: argparse._ArgumentGroup, *, most_cards: float | None, told: str) -> None:
-    """Add the flags of a fit: `most_cards` is the default of --most-cards, `told` what help says of it."""
+def add_kind(
+    group: argparse._ArgumentGroup, *, most_cards: float | None, most_loss: float | None, told: str | None = None
+) -> None:
+    """Add the flags of a fit with their defaults; `told` is what help says of them where they are None."""
     kinds = GATES.names()
     group.add_argument(
         "--gate", choices=("auto", *kinds), default="auto", metavar="KIND",
         help=f"auto: the cheapest of those that do best on validation images, or one of {', '.join(kinds)} (auto)",
     )  # fmt: skip
     group.add_argument(
-        "--most-cards", type=budget, default=most_cards, metavar="N", help=f"most cards per image on average ({told})"
-    )
+        "--most-cards", type=budget, default=most_cards, metavar="N",
+        help=f"most cards per image on average ({told or f'{most_cards:g}'})",
+    )  # fmt: skip
+    group.add_argument(
+        "--most-loss", type=loss, default=most_loss, metavar="SHARE",
+        help="most accuracy to lose against the plain average of all cards under any validation corruption, each left "
+        f"out of the fit that is judged on it ({told or f'{most_loss:g}'})",
+    )  # fmt: skip
 
 
 def add_limits(parser: argparse.ArgumentParser, *, kept: str) -> None:
@@ -42,12 +50,21 @@ def add_limits(parser: argparse.ArgumentParser, *, kept: str) -> None:
 
 def budget(text: str) -> float:
     """Reads a mean number of cards per image: at least 1."""
+    return _checked(text, check_budget, "of at least 1")
+
+
+def loss(text: str) -> float:
+    """Reads a share of accuracy: from 0 to 1."""
+    return _checked(text, check_loss, "from 0 to 1")
+
+
+def _checked(text: str, check: Callable[[float], None], must: str) -> float:
     try:
-        check_budget(value := float(text))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"it must be a number of at least 1, not {text!r}") from None
+        check(value := float(text))
     except InputError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"it must be a number {must}, not {text!r}") from None
     return value
 
 

@@ -33,7 +33,7 @@ def configure(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
     group.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="the deck's folder")
     group.add_argument("--deck-name", metavar="NAME", help="of the deck (the name of FOLDER)")
     group.add_argument("--deck-version", default="1", metavar="VERSION", help="of the deck (1)")
-    add_kind(group, most_cards=2.0, told="2")
+    add_kind(group, most_cards=2.0, most_loss=0.03)
     group.add_argument("--max-cards", type=int, default=2, help="most cards that may answer one image (2)")
     group.add_argument(
         "--allow-barrier", action="store_true",
@@ -52,6 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.cards, *load_data(arguments), arguments.out,
         name=arguments.deck_name, version=arguments.deck_version,
         gate=arguments.gate, max_cards=arguments.max_cards, most_cards=arguments.most_cards,
+        most_loss=arguments.most_loss,
         allow_barrier=arguments.allow_barrier, **limits(arguments),
     )  # fmt: skip
     print(table(deck))

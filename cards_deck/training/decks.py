@@ -20,6 +20,7 @@ __all__ = ["AUTO", "augmented", "make_deck", "refit_gate", "with_gate"]
 
 AUTO = "auto"
 MOST_CARDS = 2.0
+MOST_LOSS = 0.03
 
 
 def make_deck(
@@ -32,6 +33,7 @@ def make_deck(
     gate: str = AUTO,
     max_cards: int = 2,
     most_cards: float = MOST_CARDS,
+    most_loss: float = MOST_LOSS,
     reference_images: int = 2000,
     corrupted_images: int = 2000,
     seed: int = 0,
@@ -51,6 +53,7 @@ def make_deck(
         gate: its kind, or "auto" for the cheapest of those that score best on images that they were not fitted on.
         max_cards: most cards that may answer one image.
         most_cards: most cards that may answer an image on average, on validation images.
+        most_loss: most accuracy, in [0, 1], that the gate may lose against the plain average in any validation cell.
         reference_images: per augmentation.
         corrupted_images: validation images under each validation corruption and severity.
         seed: of the augmented images and the corruptions.
@@ -69,10 +72,18 @@ def make_deck(
         gate=GateConfig("uniform", max_cards=min(max_cards, len(cards))),
         measured={trials[place].card.id: {"validation": trials[place].record} for place in places},
     )  # fmt: skip
-    return with_gate(deck, replace(observed, logits=observed.logits[places]), gate, most_cards=most_cards)
+    observed = replace(observed, logits=observed.logits[places])
+    return with_gate(deck, observed, gate, most_cards=most_cards, most_loss=most_loss)
 
 
-def with_gate(deck: Deck, observed: Observed, kind: str = AUTO, *, most_cards: float = MOST_CARDS) -> Deck:
+def with_gate(
+    deck: Deck,
+    observed: Observed,
+    kind: str = AUTO,
+    *,
+    most_cards: float = MOST_CARDS,
+    most_loss: float = MOST_LOSS,
+) -> Deck:
     """The deck with a gate of this kind, or the best, fitted on what its cards answered to validation images.
 
     The limits of the deck's own gate stay. `measured["gate"]` says how each kind that was tried scores, on images and
@@ -81,13 +92,14 @@ def with_gate(deck: Deck, observed: Observed, kind: str = AUTO, *, most_cards: f
     costs = [float(card_costs(card, deck.image_size).macs_executed) for card in deck.cards]
     chosen = choose_gate(
         observed, Known.of(deck), deck.gate,
-        kinds=None if kind == AUTO else [kind], most_cards=most_cards, costs=costs,
+        kinds=None if kind == AUTO else [kind], most_cards=most_cards, most_loss=most_loss, costs=costs,
     )  # fmt: skip
     counts = np.bincount(observed.cell, minlength=len(observed.names))
     record = {
         "n": int(counts.max()),
         "n_corrupted": int(counts[counts > 0].min()),
         "most_cards": most_cards,
+        "most_loss": most_loss,
         "cells": list(observed.names),
         **chosen.as_dict(),
     }
@@ -100,6 +112,7 @@ def refit_gate(
     kind: str = AUTO,
     *,
     most_cards: float | None = None,
+    most_loss: float | None = None,
     corrupted_images: int = 2000,
     seed: int = 0,
 ) -> tuple[Deck, Observed]:
@@ -112,11 +125,15 @@ def refit_gate(
         validation: held-out images, as the deck was made with.
         kind: of the gate, or "auto" for the best.
         most_cards: most cards that may answer an image on average; None: as many as the deck's gate was allowed.
+        most_loss: most accuracy to lose against the plain average in a validation cell; None: as the deck's gate.
         corrupted_images: validation images under each validation corruption and severity.
         seed: of the augmented images and the corruptions.
     """
+    before = deck.measured.get("gate", {})
     if most_cards is None:
-        most_cards = float(deck.measured.get("gate", {}).get("most_cards", MOST_CARDS))
+        most_cards = float(before.get("most_cards", MOST_CARDS))
+    if most_loss is None:
+        most_loss = float(before.get("most_loss", MOST_LOSS))
     augmentations = augmentations_of(deck.cards[place] for place in deck.originals)
     _, observed = measure(deck.cards, Domains(validation, augmentations, seed, corrupted_images))
-    return with_gate(deck, observed, kind, most_cards=most_cards), observed
+    return with_gate(deck, observed, kind, most_cards=most_cards, most_loss=most_loss), observed

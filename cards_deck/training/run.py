@@ -163,21 +163,23 @@ def pack_deck(
     gate: str = "auto",
     max_cards: int = 2,
     most_cards: float = 2.0,
+    most_loss: float = 0.03,
     abstain_below: float | None = None,
     seconds: float | None = None,
     allow_barrier: bool = False,
 ) -> Deck:
     """Measure `cards` (files or cards) on validation images, make the gate and write the deck to `folder`.
 
-    `gate` is its kind, or "auto" for the best; `max_cards` may answer one image, `most_cards` on average;
-    `abstain_below` and `seconds` are those of `GateConfig`. Averages are refused where a barrier lies between their
-    parents or is not known, unless `allow_barrier`: see `admitted`.
+    `gate` is its kind, or "auto" for the best; `max_cards` may answer one image, `most_cards` on average; `most_loss`
+    is what it may lose in a cell (see `make_deck`); `abstain_below` and `seconds` are those of `GateConfig`. Averages
+    are refused where a barrier lies between their parents or is not known, unless `allow_barrier`: see `admitted`.
     """
     loaded = [card if isinstance(card, Card) else read_card(card) for card in cards]
     barriers = admitted(loaded, train, validation, allow_barrier=allow_barrier)
     deck = make_deck(
-        name or folder.name, version, loaded, train, validation, gate=gate, max_cards=max_cards, most_cards=most_cards
-    )
+        name or folder.name, version, loaded, train, validation,
+        gate=gate, max_cards=max_cards, most_cards=most_cards, most_loss=most_loss,
+    )  # fmt: skip
     measured = dict(deck.measured)
     for card, record in barriers.items():
         measured[card] = {**measured[card], "barrier": record}

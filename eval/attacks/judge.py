@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 ROUTES = ("gated", "uniform", "best_card")
-READ_SPECTRA = ("softmax", "router", "reliability", "spectrum_cascade")  # kinds whose first cards the spectrum names
+# Kinds whose first cards the spectrum names.
+READ_SPECTRA = ("softmax", "router", "reliability", "spectrum_cascade", "hedged_cascade")
 # Kinds that may run fewer cards than the limit.
-VARY_COST = ("router", "softmax", "reliability", "cascade", "spectrum_cascade")
+VARY_COST = ("router", "softmax", "reliability", "cascade", "spectrum_cascade", "hedged_cascade")
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cards_deck.inference.gates import GATES, Gate
+from cards_deck.inference.gates._asking import AskingGate
 from cards_deck.inference.gates._base import BaseGate
 from cards_deck.inference.gates._preference import spent
 from cards_deck.inference.gates._profile import ring_means
@@ -24,7 +25,7 @@ SOFTNESS = 0.05  # of the threshold on confidence, in probability
 SHARPNESS = 10.0  # of the choice of the first card: the power of its preference
 _FAR = -1e9  # the score of a card that cannot run
 _TINY = 1e-12
-KINDS = ("softmax", "router", "reliability", "cascade", "spectrum_cascade")
+KINDS = ("softmax", "router", "reliability", "cascade", "spectrum_cascade", "hedged_cascade")
 
 
 @functools.lru_cache(maxsize=4)
@@ -83,7 +84,12 @@ class SoftGate:
         return 1 / preference.square().sum(dim=1)
 
     def _some(self, preference: Tensor) -> Tensor:
-        """Shares of the `limit` preferred cards, without those below `least` of the first one's share."""
+        """Shares of the cards that could run. Equal ones have the gradient of those by preference."""
+        if isinstance(self.gate, AskingGate):
+            equal = torch.from_numpy(self.gate.widest(preference.detach().float().numpy())).to(preference)
+            shown = preference * (equal > 0)
+            shown = shown / shown.sum(dim=1, keepdim=True)
+            return equal + shown - shown.detach()
         least = self.gate.config.parameters.get("least", 0.0)
         kept = spent(preference.detach().float().numpy(), self.gate.limit, least) > 0
         shown = preference * torch.from_numpy(kept).to(preference)

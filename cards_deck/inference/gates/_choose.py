@@ -120,26 +120,31 @@ def choose_gate(
     *,
     kinds: Sequence[str] | None = None,
     most_cards: float = 2.0,
+    most_loss: float = 1.0,
     costs: Sequence[float] | None = None,
 ) -> Chosen:
     """Fit the kinds (None: all) for several budgets, score each gate on what it was not fitted on: the other half of
     the images, and of the corruptions one at a time (`Observed.folds`). What users send is unlike the four that a deck
     can be fitted on.
 
-    A pass that buys nothing is not spent: of the gates within `most_cards` mean cards per image and the deck's
-    `max_cards` the cheapest wins whose score is within one standard error of the best one's (the rule of Breiman et
-    al., CART 1984, section 3.4.3, with cards in the place of leaves, and the error of the paired difference in that of
-    the best score); of equally cheap ones the best, then the one that has learned fewer numbers. Where none is within,
-    the cheapest wins. Every gate is then fitted on all rows. Kinds that do not fit the deck (such as one that needs a
-    reference for each card) are skipped. InputError where all are, or for a budget below one card.
+    A gate is eligible within `most_cards` mean cards per image, the deck's `max_cards`, and `most_loss` of accuracy
+    below the plain average in its worst cell. A pass that buys nothing is not spent: of the eligible the cheapest wins
+    whose score is within one standard error of the best one's (the rule of Breiman et al., CART 1984, section 3.4.3,
+    with cards in the place of leaves, and the error of the paired difference in that of the best score); of equally
+    cheap ones the best, then the one that has learned fewer numbers. Where none loses so little, the one wins that
+    loses least, and where none is so cheap, the cheapest. Every gate is then fitted on all rows. Kinds that do not fit
+    the deck (such as one that needs a reference for each card) are skipped. InputError where all are, for a budget
+    below one card or a loss outside [0, 1].
     """
     check_budget(most_cards)
+    check_loss(most_loss)
     limits = GateConfig() if config is None else config
+    allowed = Allowed(limits.max_cards, most_cards, most_loss)
     budgets = [budget for budget in BUDGETS if budget < most_cards] + [most_cards]
     folds = observed.folds()
     fitted_on, judged_on = ([observed.rows(rows) for rows in side] for side in zip(*folds, strict=True))
     plain = judge(UniformGate(limits.with_kind("uniform"), known), observed)
-    fitted: list[tuple[BaseGate, float, Score, Judged]] = []
+    fitted: list[tuple[BaseGate, float, Judged, tuple[str, float]]] = []
     skipped: dict[str, str] = {}
     for kind in sorted(GATES.names() if kinds is None else kinds):
         try:
@@ -153,19 +158,18 @@ def choose_gate(
             parts = [judge(other, rows) for other, rows in zip(others, judged_on, strict=True)]
             found = Judged.merged(parts, folds, observed)
             if before is None or not found.same(before):  # a larger budget that changes nothing is no other gate
-                fitted.append((gate, budget, found.score, found))
+                fitted.append((gate, budget, found, found.worst(plain)))
             before = found
     if not fitted:
         raise InputError(f"no gate fits this deck: {'; '.join(f'{kind}: {why}' for kind, why in skipped.items())}")
-    top = max(fitted, key=lambda one: _order(one[2], one[0], limits, most_cards))
+    top = max(fitted, key=lambda one: allowed.order(one[0], one[2].score, one[3][1]))[2]
     candidates = [
-        Candidate(budget, found, judged.worst(plain), top[3].minus(judged), gate)
-        for gate, budget, found, judged in fitted
+        Candidate(budget, judged.score, worst, top.minus(judged), gate) for gate, budget, judged, worst in fitted
     ]
     by_kind: dict[str, tuple[Candidate, ...]] = {}
     for one in candidates:
         by_kind[one.gate.config.kind] = (*by_kind.get(one.gate.config.kind, ()), one)
-    return Chosen(_cheapest(candidates, limits, most_cards), by_kind, skipped)
+    return Chosen(_cheapest(candidates, allowed), by_kind, skipped)
 
 
 def check_budget(most_cards: float) -> None:
@@ -174,27 +178,39 @@ def check_budget(most_cards: float) -> None:
         raise InputError(f"the mean number of cards per image must be a number of at least 1, not {most_cards:g}")
 
 
-def _within(found: Score, gate: BaseGate, limits: GateConfig, most_cards: float) -> bool:
-    """Cards on average and at most; also a gate whose kind is not bound by `max_cards`."""
-    return found.cards <= SLACK * most_cards + 1e-9 and gate.limit <= limits.max_cards
+def check_loss(most_loss: float) -> None:
+    """InputError for a loss that is no share of accuracy."""
+    if not 0 <= most_loss <= 1:
+        raise InputError(f"the most accuracy to lose in a cell must be a number from 0 to 1, not {most_loss:g}")
 
 
-def _order(found: Score, gate: BaseGate, limits: GateConfig, most_cards: float) -> tuple[bool, float, float, int]:
-    """Sorts gates, the best last: within the limits by the score, else by the cost."""
-    config = gate.config
-    learned = len(config.parameters) + sum(array.size for array in config.arrays.values())
-    within, cards = _within(found, gate, limits, most_cards), round(found.cards, 9)
-    return within, round(found.score, 9) if within else 0.0, -cards, -learned
+@dataclass(frozen=True)
+class Allowed:
+    """What a gate may cost: cards for one image and on average, and accuracy in its worst cell."""
+
+    max_cards: int
+    most_cards: float
+    most_loss: float
+
+    def cheap(self, gate: BaseGate, found: Score) -> bool:
+        """Cards on average and at most; also of a gate whose kind is not bound by `max_cards`."""
+        return found.cards <= SLACK * self.most_cards + 1e-9 and gate.limit <= self.max_cards
+
+    def order(self, gate: BaseGate, found: Score, loss: float) -> tuple[float, ...]:
+        """Sorts gates, the best last: the eligible by the score, then the cheap by the loss, then by the cost."""
+        config = gate.config
+        learned = len(config.parameters) + sum(array.size for array in config.arrays.values())
+        cheap, safe = self.cheap(gate, found), loss <= self.most_loss + 1e-9
+        value = (found.score if safe else -loss) if cheap else 0.0
+        return cheap, cheap and safe, round(value, 9), -round(found.cards, 9), -learned
 
 
-def _cheapest(candidates: Sequence[Candidate], limits: GateConfig, most_cards: float) -> Candidate:
-    near = [
-        one
-        for one in candidates
-        if _within(one.score, one.gate, limits, most_cards) and one.behind[0] <= one.behind[1] + 1e-9
-    ]
+def _cheapest(candidates: Sequence[Candidate], allowed: Allowed) -> Candidate:
+    def order(one: Candidate) -> tuple[float, ...]:
+        return allowed.order(one.gate, one.score, one.worst[1])
 
-    def order(one: Candidate) -> tuple[float, tuple[bool, float, float, int]]:
-        return -round(one.score.cards, 2), _order(one.score, one.gate, limits, most_cards)
-
-    return max(near or candidates, key=order)
+    best = max(candidates, key=order)
+    if not order(best)[1]:
+        return best
+    near = [one for one in candidates if order(one)[1] and one.behind[0] <= one.behind[1] + 1e-9]
+    return max(near, key=lambda one: (-round(one.score.cards, 2), order(one)))

@@ -31,13 +31,17 @@ class PreferenceGate(BaseGate):
         """Weights [n, k] of images whose spectrum is known."""
         raise NotImplementedError
 
+    def widest(self, preference: Floats) -> Floats:
+        """Weights [n, k] of images whose spectrum is unknown: equal shares of the `limit` preferred cards."""
+        return shares(largest(preference, self.limit).astype(np.float32))
+
     def choose(self, reading: Reading) -> Routing:
-        """See `BaseGate`: equal shares of the `limit` preferred cards for an image whose spectrum is unknown."""
+        """See `BaseGate`."""
         found, preference = reading.distances, reading.preference
         weights = self.first(preference)
         unknown = self.unknown(found)
         if unknown.any():
-            weights[unknown] = shares(largest(preference[unknown], self.limit).astype(np.float32))
+            weights[unknown] = self.widest(preference[unknown])
         return Routing(weights, found, unknown, found.argmin(axis=1).astype(np.int64), preference)
 
 
