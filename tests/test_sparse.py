@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import subprocess
 import sys
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from plain_network import Layer, plain, random_card
+from sparse_cards import Net
 
 from cards_deck.card import Card
 from cards_deck.inference.engines import EngineKind, available, load, sparse, sparse_library
@@ -96,6 +100,27 @@ def test_offsets_of_large_inputs_have_32_bits(level: str) -> None:
     check(random_card(layers, size=150, density=0.05), 150, count=1)
 
 
+@pytest.mark.parametrize(("kernel", "channels", "size"), [(5, 128, 8), (7, 100, 8), (5, 300, 4), (3, 256, 8)])
+def test_inputs_that_are_read_in_two_passes(level: str, kernel: int, channels: int, size: int) -> None:
+    """Also by kernels that are wider than three columns, which go another way."""
+    net = Net(density=0.1)
+    x = net.op("relu", net.norm(net.conv(net.normalize(), channels)))
+    check(net.card(net.op("relu", net.op("add", net.norm(net.conv(x, channels, kernel)), x))), size)
+
+
+def test_a_norm_of_a_long_vector_takes_no_more_memory_than_the_vector() -> None:
+    net = Net()
+    vector = net.op("flatten", net.normalize())
+    net.channels[vector] = 3 * 64 * 64
+    card = net.card(net.linear(net.norm(vector), 3 * 64 * 64, 4), classes=0)
+    tracemalloc.start()
+    runner = sparse.load(card, image_size=64, threads=1)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 32 << 20, "n x n numbers would be 604 MB"
+    np.testing.assert_allclose(runner(fake_images(2, 64)), plain(card, fake_images(2, 64)), rtol=1e-3, atol=1e-3)
+
+
 @pytest.mark.parametrize("density", [1.0, 0.2, 0.05, 0.02])
 @pytest.mark.parametrize("name", ["resnet", "wide_resnet"])
 def test_the_products_networks_agree_with_torch(level: str, name: str, density: float) -> None:
@@ -168,6 +193,44 @@ def test_a_forked_process_answers() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
+
+
+IN_A_CALL = """
+import sys, threading, time
+sys.path[:0] = sys.argv[1:]
+from cards_deck.inference.engines import sparse
+from cards_deck.inference.fake_deck import fake_card, fake_images
+runner, images = sparse.load(fake_card("card"), image_size=32, threads=2), fake_images(33)
+def call():
+    while True:
+        runner(images)
+threading.Thread(target=call, daemon=True).start()
+time.sleep(0.05)
+"""
+
+
+def test_a_process_ends_while_a_daemon_thread_is_in_a_call() -> None:
+    for _ in range(5):
+        command = [sys.executable, "-c", IN_A_CALL, *sys.path]
+        assert subprocess.run(command, timeout=60, check=False).returncode == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no processors can be chosen here")
+def test_helpers_stay_where_the_caller_may_run() -> None:
+    """Also where that was narrowed after the card was loaded, as `taskset -a -p` does."""
+    before = os.sched_getaffinity(0)
+    runner, images = sparse.load(fake_card("card"), image_size=32, threads=2), fake_images(5)
+    tasks = [int(task.name) for task in Path("/proc/self/task").iterdir()]
+    one = {min(before)}
+    try:
+        for task in tasks:
+            os.sched_setaffinity(task, one)
+        for _ in range(20):
+            runner(images)
+        assert all(os.sched_getaffinity(task) == one for task in tasks)
+    finally:
+        for task in tasks:
+            os.sched_setaffinity(task, before)
 
 
 def test_no_images_and_empty_layers_are_fine() -> None:

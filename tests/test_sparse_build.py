@@ -92,6 +92,9 @@ def test_a_build_happens_once_and_again_when_a_source_changes(sources: Path, rec
     run_build(sources, CC=recording)
     first = (sources / build.LIBRARY).read_text()
     assert leftovers(sources) == {build.LIBRARY}
+    # It has the hash, but is no library of this machine: as one that another machine left in a shared folder.
+    assert "compiling" in run_build(sources, CC=recording)
+    compiled(sources, ENTRIES.format(hash=build.source_hash(), abi=0))
     assert run_build(sources, CC=recording) == ""
     with (sources / "vector.h").open("a") as handle:
         handle.write("/* changed */\n")

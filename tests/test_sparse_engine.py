@@ -177,6 +177,16 @@ def test_extreme_activations_stay_finite() -> None:
     agrees(net.card(net.op("silu", x)), 16)
 
 
+@pytest.mark.parametrize("number", [-100, -1e34, -3e38, -np.inf])
+def test_silu_of_huge_negative_numbers_is_0(number: float) -> None:
+    net = Net()
+    x = net.op("silu", net.conv(net.normalize(), 8, bias=True))
+    card = net.card(x)
+    card.tensors["t0"][:], card.tensors["t1"][:] = 0, number
+    found = load(card, EngineKind.SPARSE, image_size=16)(images(3, 16))
+    np.testing.assert_array_equal(found, np.tile(card.tensors["t3"], (3, 1)))  # the head's bias is all that is left
+
+
 @pytest.mark.parametrize("density", [1.0, 0.2])
 @pytest.mark.parametrize("size", [8, 32, 45])
 def test_binary_cards(size: int, density: float) -> None:

@@ -115,5 +115,5 @@ def test_a_level_that_the_machine_lacks_is_not_an_error(monkeypatch: pytest.Monk
 
 def test_a_card_that_would_need_too_much_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sparse_plan, "MOST_FLOATS", 1000)
-    with pytest.raises(InputError, match="may take 4,000 bytes an image"):
+    with pytest.raises(InputError, match="may take 4,000 bytes a thread"):
         load(fake_card("large"), EngineKind.SPARSE, image_size=32)

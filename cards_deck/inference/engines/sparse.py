@@ -54,7 +54,8 @@ class SparseRunner:
         )  # fmt: skip
         self._pool = loaded.sparse_pool_new(threads) if threads > 1 else None
         if self._pool:
-            weakref.finalize(self, loaded.sparse_pool_free, self._pool)
+            # Not at exit: a daemon thread may still be in a call, and the process ends the helpers anyway.
+            weakref.finalize(self, loaded.sparse_pool_free, self._pool).atexit = False
         self._free: list[_Workspace] = []
         self._lock = threading.Lock()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
@@ -33,20 +34,18 @@ def assign(values: Sequence[Interval], per_image: int) -> tuple[int, int]:
 
 
 def _fit(values: Iterable[Interval]) -> int:
-    placed: list[Interval] = []
-    end = 0
+    placed: list[tuple[int, int, int, int]] = []  # offset, end, first and last operation; by offset
     for value in sorted(values, key=lambda v: -v.floats):
-        offset = 0
-        for other in sorted(placed, key=lambda v: int(v.value.offset)):
-            if other.last < value.first or value.last < other.first:
+        size, first, last, offset = value.floats, value.first, value.last, 0
+        for start, end, others_first, others_last in placed:
+            if others_last < first or last < others_first:
                 continue
-            if offset + value.floats <= other.value.offset:
+            if offset + size <= start:
                 break
-            offset = max(offset, int(other.value.offset) + _aligned(other.floats))
+            offset = max(offset, end)
         value.value.offset = offset
-        placed.append(value)
-        end = max(end, offset + _aligned(value.floats))
-    return end
+        insort(placed, (offset, offset + _aligned(size), first, last))
+    return max((end for _, end, _, _ in placed), default=0)
 
 
 def _aligned(floats: int) -> int:

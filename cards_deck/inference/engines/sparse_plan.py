@@ -21,7 +21,7 @@ from cards_deck.inference.engines.sparse_values import Placed, copy, image_value
 from cards_deck.inference.engines.sparse_weights import conv_lists, in_turns, signs, tap_counts
 from cards_deck.spectrum import Floats
 
-MOST_FLOATS = 1 << 27  # of activations per image: far above any real network, and a bound for a hostile file
+MOST_FLOATS = 1 << 27  # of a thread's activations: far above any real network, and a bound for a hostile file
 HEAVY = 24  # bytes of weights for each float of the input, from which images go through a convolution together
 
 
@@ -58,6 +58,7 @@ class Planner:
         self.arranged: dict[tuple[str, int, Layout], Placed] = {}
         self.drafts: list[_Draft] = []
         self.keep: list[NDArray[np.generic]] = []
+        self.written: set[int] = set()  # ids of values that a draft writes
         self.scratch = 0
 
     def plan(self) -> Plan:
@@ -76,13 +77,13 @@ class Planner:
         for draft in self.drafts:
             if draft.finish is not None:
                 draft.finish()
+        read_with_guards = {id(draft.input) for draft in self.drafts if draft.weights and not draft.op.taps}
         for draft in self.drafts:
-            readers = (other for other in self.drafts if other.weights and other.input is draft.output)
-            draft.op.bare = all(reader.op.taps for reader in readers)
+            draft.op.bare = id(draft.output) not in read_with_guards
         per_image = self._per_image()
-        if (needed := sum(placed.floats for placed in self._placed())) > MOST_FLOATS:
-            raise InputError(f"a card's activations may take {4 * MOST_FLOATS:,} bytes an image, not {4 * needed:,}")
         sizes = assign(self._placed(), per_image)
+        if (needed := sizes[0] + c.TOGETHER * sizes[1] + self.scratch) > MOST_FLOATS:
+            raise InputError(f"a card's activations may take {4 * MOST_FLOATS:,} bytes a thread, not {4 * needed:,}")
         for draft in self.drafts:
             for name, used in (("in_", draft.input), ("other", draft.other), ("out", draft.output)):
                 if used is not None:
@@ -104,7 +105,8 @@ class Planner:
 
     def _draft(self, kind: str, source: Placed | None, result: Placed | None, other: Placed | None = None) -> c.Op:
         index = len(self.drafts)
-        if result is not None and not any(draft.output is result for draft in self.drafts):
+        if result is not None and id(result) not in self.written:
+            self.written.add(id(result))
             result.first = index
         vectors = []
         for placed in (source, other, result):
@@ -163,7 +165,7 @@ class Planner:
         return found if found.layout == wanted.layout else self._arrange(name, 1, wanted.layout)
 
     def _arrange(self, name: str, stride: int, layout: Layout) -> Placed:
-        """A value in another layout, one plane per phase of the stride: see `arrange` in `_sparse/kernels.c`."""
+        """A value in another layout, one plane per phase of the stride: see `_sparse/arrange.h`."""
         key = name, stride, layout
         if key not in self.arranged:
             source = self.values[name]
@@ -199,22 +201,26 @@ class Planner:
         weight = self.card.tensors[step.params["weight"]].astype(np.float64)
         if step.scale is not None:
             weight *= _full(step.scale, len(weight)).astype(np.float64)[:, None]
-        self.values[step.output] = self._multiplied(self.values[step.input], weight.astype(np.float32), step)
+        rows, columns = np.nonzero(weight)
+        values = weight[rows, columns].astype(np.float32)
+        self.values[step.output] = self._multiplied(self.values[step.input], len(weight), rows, columns, values, step)
 
     def _scaled_vector(self, step: Step, source: Placed) -> Placed:
         """A batch norm of a vector is a diagonal linear layer."""
         assert step.scale is not None
-        return self._multiplied(source, np.diag(_full(step.scale, source.shape[0])), step)
+        count = source.shape[0]
+        return self._multiplied(source, count, np.arange(count), np.arange(count), _full(step.scale, count), step)
 
-    def _multiplied(self, source: Placed, weight: Floats, step: Step) -> Placed:
-        result = vector_value(len(weight), max(self.kernels))
+    def _multiplied(
+        self, source: Placed, count: int, rows: NDArray[np.intp], columns: NDArray[np.intp], values: Floats, step: Step
+    ) -> Placed:
+        """A linear layer of `count` outputs, by its weights that are kept, row after row."""
+        result = vector_value(count, max(self.kernels))
         op = self._draft("linear", source, result)
-        rows, columns = np.nonzero(weight)
-        op.outputs = len(weight)
-        op.first_entry = self._pointer(np.searchsorted(rows, np.arange(len(weight) + 1)).astype(np.int64))
-        op.offsets = self._pointer(columns.astype(np.uint32))
-        op.values = self._pointer(weight[rows, columns])
-        op.shift = self._pointer(_full(step.shift if step.shift is not None else np.zeros(1), len(weight)))
+        op.outputs = count
+        op.first_entry = self._pointer(np.searchsorted(rows, np.arange(count + 1)).astype(np.int64))
+        op.offsets, op.values = self._pointer(columns.astype(np.uint32)), self._pointer(values)
+        op.shift = self._pointer(_full(step.shift if step.shift is not None else np.zeros(1), count))
         return result
 
     def _conv(self, step: Step) -> None:

@@ -132,9 +132,10 @@ class _Fuser:
 
     def _only_reader(self, value: str) -> int | None:
         """Index of the node that alone reads `value`, unless another step has it."""
-        if self.card.graph.consumers(value) != 1 or value == self.card.graph.output:
+        readers = self.readers.get(value, [])
+        if len(readers) != 1 or value == self.card.graph.output:
             return None
-        index = self.readers[value][0]
+        index = readers[0]
         return None if index in self.taken else index
 
     def _scale_shift(self, node: Node) -> tuple[Doubles, Doubles]:

@@ -12,6 +12,7 @@ from cards_deck.inference.engines.sparse_library import WIDTHS
 from cards_deck.spectrum import Floats
 
 Wholes = NDArray[np.int64]
+MOST_SORTED = 8192  # channels
 RUN = np.dtype([("count", "i4"), ("plus", "i4")])
 
 
@@ -77,8 +78,11 @@ def tap_counts(weight: Floats, domain: Domain) -> NDArray[np.int32]:
 def alike(counts: Wholes, together: int) -> Wholes:
     """The order of the rows of `counts` [channels, sets] that has groups of `together` with counts as alike as may be.
 
-    Greedy: the largest that is left, then again and again what makes the group's runs longer by least.
+    Greedy: the largest that is left, then again and again what makes the group's runs longer by least. That takes time
+    by the square of the channels: of more than any network has the largest first, and that is all.
     """
+    if len(counts) > MOST_SORTED:
+        return np.asarray(np.argsort(-counts.sum(axis=1), kind="stable"), np.int64)
     left, order = np.ones(len(counts), bool), list[int]()
     for first in np.argsort(-counts.sum(axis=1), kind="stable"):
         if not left[first]:

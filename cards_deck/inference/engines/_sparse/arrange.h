@@ -52,6 +52,7 @@ static void arrange_pairs(const Op *op, const Frame *frame, int64_t task)
     const Value *in = &op->in, *out = &op->out;
     const int64_t half = task / (in->planes * 2), plane = task % (in->planes * 2), pitch = out->pitch, lines = out->lines;
     const int64_t first = half * out->height / HALVES, end = out->packed ? lines : (half + 1) * out->height / HALVES;
+    if (first == end) return; /* of a plane one line high the other half is all, guards included */
     const float *from = plane_of(in, frame, plane / 2) + in->origin;
     float *left = plane_of(out, frame, plane * 2), *right = plane_of(out, frame, plane * 2 + 1);
     float *to = left + out->origin, *beside = right + out->origin;

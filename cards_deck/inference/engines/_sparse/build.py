@@ -6,6 +6,7 @@ well: everything but the sparse engine works. Does nothing where the library is 
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import os
 import platform
@@ -21,7 +22,7 @@ from pathlib import Path
 FOLDER = Path(__file__).resolve().parent
 LIBRARY = "libsparse.dylib" if sys.platform == "darwin" else "libsparse.so"
 SOURCES = (
-    "accumulate.h", "arrange.h", "cpus.h", "kernels.c", "levels.h", "network.c", "rows.h", "sixteen.h", "sparse.h",
+    "accumulate.h", "arrange.h", "cpus.h", "kernels.c", "levels.c", "network.c", "rows.h", "sixteen.h", "sparse.h",
     "vector.h",
 )  # fmt: skip
 FLAGS = ["-std=gnu11", "-O3", "-fPIC", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast"]
@@ -67,7 +68,7 @@ def compile_library(target: Path, *, machine: str = "", cc: list[str] | None = N
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         jobs = {f"{name}.o": [*extra, f"-DWIDTH={width}", f"-DTABLE=kernels_{name}", "-c", str(FOLDER / "kernels.c")]
                 for name, (width, extra) in kernels.items()}  # fmt: skip
-        jobs["network.o"] = ["-c", str(FOLDER / "network.c")]
+        jobs |= {f"{name}.o": ["-c", str(FOLDER / f"{name}.c")] for name in ("levels", "network")}
         with ThreadPoolExecutor() as pool:
             list(pool.map(lambda job: _run([*cc, *common, *job[1], "-o", f"{folder}/{job[0]}"]), jobs.items()))
         built = Path(folder, target.name)
@@ -80,9 +81,15 @@ def _run(command: list[str]) -> None:
 
 
 def built() -> bool:
-    """Whether the library beside this file is of these sources."""
+    """Whether the library beside this file is of these sources, and of this machine: folders are shared and copied."""
     library = FOLDER / LIBRARY
-    return library.is_file() and source_hash().encode() in library.read_bytes()
+    if not library.is_file() or source_hash().encode() not in library.read_bytes():
+        return False
+    try:
+        ctypes.CDLL(str(library))
+    except OSError:
+        return False
+    return True
 
 
 def main() -> int:

@@ -22,7 +22,7 @@ static inline Cpus cpus_allowed(void)
 
 static inline int cpu_here(void) { return sched_getcpu(); }
 
-/* Moves a helper that was woken on the caller's processor to another one. The kernel does so too, but only after some
+/* Moves a helper that was woken on the caller's processor to another one that the caller is `allowed`. The kernel does so too, but only after some
  * milliseconds: until then the two take turns, and the caller waits for what the helper took. Measured beside threads
  * that spin, two threads then took 1.4 times as long as one. */
 static inline void leave_cpu(const Cpus *allowed, int cpu)

@@ -1,7 +1,7 @@
 /* Every operation of a network for one instruction set. Compiled once per set, with WIDTH and TABLE on the command line.
  *
  * An operation is cut into tasks that write different memory, so that threads can share it; what a task computes does
- * not depend on who runs it or on what else is in the batch.
+ * not depend on who runs it or, while all values are finite, on what else is in the batch.
  */
 #include "sparse.h"
 #include "vector.h"
@@ -106,6 +106,7 @@ static void add_sets(const Op *op, const float *sums, const float *other, float 
         vec sum = {0};
         for (int s = 0; s < op->sets; s++)
             sum += keep(load_anywhere(sums + s * length + op->shifts[s] + at), op->masks + s * line + at % line);
+        if (op->adds) sum += load(out + at);
         sum = op->scale ? sum * spread(op->scale[channel]) : sum;
         sum = activate(sum + spread(op->shift[channel]), op->pre);
         if (other) sum = activate(sum + load(other + at), op->post);
@@ -172,7 +173,7 @@ static void pointwise(const Op *op, const Frame *frame, int64_t plane)
     const float *from = plane_of(in, frame, plane) + in->origin;
     const float *other = op->has_other ? plane_of(&op->other, frame, plane) + op->other.origin : 0;
     float *to = plane_of(out, frame, plane) + out->origin;
-    vec scale = spread(op->scale ? op->scale[plane] : 1.0f), shift = spread(op->shift ? op->shift[plane] : 0.0f);
+    vec scale = spread(op->scale ? op->scale[plane] : 1.0f), shift = spread(op->shift[plane]);
     for (int64_t l = 0; l < out->lines; l++)
         for (int64_t x = 0; x < out->line; x += WIDTH) {
             int64_t at = l * out->line + x;

@@ -8,12 +8,11 @@
 #include <unistd.h>
 
 #include "cpus.h"
-#include "levels.h"
 
 /* -- threads --------------------------------------------------------------------------------------------------------- */
 
-/* A wait of some tens of microseconds is spent spinning, since the next operation of a network comes sooner than a
- * sleeping thread wakes; after that a thread sleeps and costs nothing. */
+/* A wait of up to 0.05 to 0.2 ms, by how long the processor's pause is, is spent spinning, since the next operation of a
+ * network comes sooner than a sleeping thread wakes; after that a thread sleeps and costs nothing. */
 enum { SPINS = 4000 };
 
 enum { PARTS = 8 }; /* that a thread takes its share of an operation in, so that others can help */
@@ -42,6 +41,7 @@ typedef struct {
     int64_t count;
     int32_t threads;
     int cpu;         /* that the caller runs on */
+    Cpus allowed;    /* where it may run */
     Progress whole;  /* images that one thread computes */
     Progress shared; /* tasks of the images that threads share: all operations' together */
 } Job;
@@ -58,7 +58,6 @@ struct Pool {
     atomic_int inside; /* helpers in the job */
     atomic_int asleep; /* threads that wait for progress */
     int stop;
-    Cpus allowed;
 };
 
 typedef struct { Pool *pool; int32_t index; } Start;
@@ -196,12 +195,12 @@ static void *worker(void *argument)
         while (atomic_load(&pool->posted) == seen && !pool->stop) pthread_cond_wait(&pool->wake, &pool->mutex);
         int stop = pool->stop;
         seen = atomic_load(&pool->posted);
-        Job *job = pool->job;
+        Job *job = stop ? 0 : pool->job;
         if (job) atomic_fetch_add(&pool->inside, 1);
         pthread_mutex_unlock(&pool->mutex);
         if (stop) return 0;
         if (!job) continue;
-        leave_cpu(&pool->allowed, job->cpu);
+        leave_cpu(&job->allowed, job->cpu);
         work(job, start.index);
         pthread_mutex_lock(&pool->mutex);
         atomic_fetch_sub(&pool->inside, 1);
@@ -237,7 +236,6 @@ Pool *sparse_pool_new(int32_t threads)
     pthread_cond_init(&pool->wake, 0);
     pthread_cond_init(&pool->progress, 0);
     pool->owner = getpid();
-    pool->allowed = cpus_allowed();
     pool->workers = calloc((size_t)threads, sizeof *pool->workers);
     pool->parts = aligned_alloc(LINE, (size_t)threads * sizeof *pool->parts);
     pool->threads = 1;
@@ -287,6 +285,7 @@ void sparse_run(const Network *network, Pool *pool, const uint8_t *images, int64
         job.pool = pool;
         job.threads = pool->threads;
         job.cpu = cpu_here();
+        job.allowed = cpus_allowed();
         share(pool, &job);
         pthread_mutex_unlock(&pool->busy);
         return;

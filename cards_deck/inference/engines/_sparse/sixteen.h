@@ -3,7 +3,8 @@
  * Taps then need no shifts, and those that read outside the plane are left out: 44 of 144 multiply-adds. The planes are
  * turned for this and the sums turned back, since fewer images go through as they lie: one image would fill one lane of
  * sixteen. The lists of weights are those of one image, for which they are in turns of four output channels; additions
- * have the same order, so that an image has the same answer alone. Measured on Zen 5, 512 -> 512 channels, 5 %: 33 us an
+ * have the same order, so that an image has the same answer alone, while all values are finite: lists in turns are filled
+ * up with zeros, and 0 times infinity is none. Measured on Zen 5, 512 -> 512 channels, 5 %: 33 us an
  * image, not 39 as with four side by side or 44 alone; the planes (590 KB) come from the second cache.
  * Included for vectors of 16 floats and offsets of 16 bits.
  */

@@ -12,6 +12,10 @@
 
 #include <stdint.h>
 
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "offsets are taken out of longer words in little-endian order (accumulate.h)"
+#endif
+
 enum { OP_INPUT, OP_CONV, OP_ARRANGE, OP_POINTWISE, OP_MAX_POOL, OP_AVG_POOL, OP_GLOBAL_AVG, OP_FLATTEN, OP_LINEAR, OP_OUTPUT };
 enum { ACT_NONE, ACT_RELU, ACT_SILU };
 

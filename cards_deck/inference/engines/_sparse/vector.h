@@ -2,7 +2,8 @@
 #ifndef SPARSE_VECTOR_H
 #define SPARSE_VECTOR_H
 
-#include <stdint.h>
+#include "sparse.h"
+
 #ifdef __AVX2__
 #include <immintrin.h>
 #endif
@@ -177,8 +178,11 @@ INLINE vec exponential(vec x)
 
 INLINE vec activate(vec x, int32_t kind)
 {
-    if (kind == 1) return relu(x);
-    if (kind == 2) return x / (1.0f + exponential(-x));
+    if (kind == ACT_RELU) return relu(x);
+    if (kind == ACT_SILU) {
+        ivec vanishes = x < spread(-88.0f); /* beyond what `exponential` knows */
+        return (vec)((ivec)(x / (1.0f + exponential(-x))) & ~vanishes);
+    }
     return x;
 }
 

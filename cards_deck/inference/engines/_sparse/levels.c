@@ -1,4 +1,5 @@
 /* The kernels of this build, and which of them this machine can run. */
+#include "sparse.h"
 
 enum { LEVEL_PLAIN, LEVEL_AVX2, LEVEL_AVX512 };
 
