@@ -71,7 +71,7 @@ def headline_results(
         "routes": {name: lines[name] | _costs(measured, name) for name in measured.routes},
         "differences": {name: lines[name] for name in differences},
         "regret": {name: lines[f"regret {name}"]["mean"] for name in regrets},
-        "gates": _gates(routes, lines, measured),
+        "gates": _gates(routes, lines, measured, deck),
         "cards": [
             card_facts(card, deck) | {"bytes": sizes[card.name]} | lines[f"card {place}"]
             for place, card in enumerate(deck.cards)
@@ -85,7 +85,7 @@ def headline_results(
     }
 
 
-def _gates(routes: Routes, lines: Mapping[str, Json], measured: Measured) -> Json | None:
+def _gates(routes: Routes, lines: Mapping[str, Json], measured: Measured, deck: Deck) -> Json | None:
     """What was fitted on validation images, and what each kind is worth: its accuracies stand among "routes", and
     under "points" those of every budget."""
     chosen = routes.chosen
@@ -98,6 +98,7 @@ def _gates(routes: Routes, lines: Mapping[str, Json], measured: Measured) -> Jso
         "most_cards": MOST_CARDS,
         "chosen": chosen.kind,
         "chosen_budget": chosen.best.budget,
+        "promised": _promised(deck),
         "skipped": dict(chosen.skipped),
         "kinds": {
             kind: {
@@ -173,6 +174,14 @@ def _costs(measured: Measured, route: str) -> Json:
         "cards_per_image": round(cells, 6),
         "cards_per_image_clean": round(measured.clean.routes[route].cost, 6),
     }
+
+
+def _promised(deck: Deck) -> Json | None:
+    """What the deck's own gate may lose in a cell, and lost at most in those of its maker, by the deck's manifest."""
+    made = deck.measured.get("gate", {})
+    found = {"most_loss": made.get("most_loss"), **made.get("chosen", {})}
+    names = ("most_loss", "worst_validation_cell", "worst_validation_loss")
+    return {name: found[name] for name in names} if all(found.get(name) is not None for name in names) else None
 
 
 def card_facts(card: Card, deck: Deck) -> Json:

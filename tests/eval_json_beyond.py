@@ -20,6 +20,7 @@ LEVEL = {
     "gate_router": 0.003,
     "gate_cascade": -0.003,
     "gate_spectrum_cascade": 0.004,
+    "gate_hedged_cascade": 0.0005,
     "gate_reliability": -0.001,
     "cell_oracle": 0.012,
     "oracle": 0.06,

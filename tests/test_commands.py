@@ -143,6 +143,14 @@ def test_the_table_shows_measured_accuracy() -> None:
     assert "91.25 %" in table(type(made)(**{**vars(made), "measured": measured}))
 
 
+def test_the_table_shows_what_the_gate_was_found_to_cost() -> None:
+    made = fake_deck()
+    chosen = {"cards": 1.703, "worst_validation_loss": 0.0048, "worst_validation_cell": "spatter 4"}
+    shown = table(type(made)(**{**vars(made), "measured": {"gate": {"chosen": chosen}}}))
+    assert "1.70 cards per image, at worst 0.5 points below the average of all (spatter 4)" in shown
+    assert "at worst" not in table(made)
+
+
 @pytest.fixture
 def pictures(tmp_path: Path) -> list[Path]:
     """A PNG of the deck's size and a larger JPEG."""

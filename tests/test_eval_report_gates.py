@@ -35,7 +35,7 @@ def test_gates_are_compared_in_a_table_and_one_picture(reports: dict[str, Json])
     assert (gain.text, gain.detail, gain.kind) == ("+1.2", "+1.0 to +1.4", "better")  # type: ignore[union-attr]
     drawn = pictures.pictures[0].svg  # type: ignore[union-attr]
     shown = [name for name in result["routes"] if name not in ("cell_oracle", "oracle")]
-    assert len(shown) == 13
+    assert len(shown) == 14
     for name in shown:
         assert ROUTE_LABELS[name] in drawn
     tests = result["significance"]["gated_vs_uniform"]
@@ -48,6 +48,10 @@ def test_gates_are_compared_in_a_table_and_one_picture(reports: dict[str, Json])
     said = gates.compared(Suites((result,))).blocks[-1].text  # type: ignore[union-attr]
     assert "above it in 1, below it in 1 of" in said
     assert "At its worst, fog at severity 3, it is −5.0 points [−6.6, −3.4] away" in said
+    assert "allowed it 3 points in any cell of validation images" in said
+    assert said.endswith("at worst it lost 1.2 there (spatter 4).")
+    del result["gates"]["promised"]  # reports of older versions
+    assert "allowed" not in gates.compared(Suites((result,))).blocks[-1].text  # type: ignore[union-attr]
     result["gates"] = None
     assert gates.compared(Suites((result,))) is None
 

@@ -120,7 +120,17 @@ def _worst(suite: Json) -> Text:
         f"The deck's own gate against the plain average, cell by cell: above it in {above}, below it in {below} of "
         f"{len(found)} (95 % intervals). At its worst, {words(corruption)} at severity {severity}, it is "
         f"{points(loss)} points [{points(loss - 1.96 * error)}, {points(loss + 1.96 * error)}] away: what relying on "
-        "the gate can cost."
+        f"the gate can cost.{_promised(suite['gates'].get('promised'))}"
+    )
+
+
+def _promised(made: Json | None) -> str:
+    if made is None:
+        return ""
+    return (
+        f" Whoever made the deck allowed it {100 * made['most_loss']:g} points in any cell of validation images, with "
+        f"each corruption left out of the fit that was judged on it; at worst it lost "
+        f"{100 * made['worst_validation_loss']:.1f} there ({made['worst_validation_cell']})."
     )
 
 
