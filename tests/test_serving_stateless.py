@@ -27,10 +27,12 @@ from serving.settings import Settings
 
 MANY, FEW = 600, 100  # hostile images
 AT_ONCE = 24
+MOST = 16  # images in a request of the long run: the server's batch
 
 
-def hostile(seed: int = 0) -> Iterator[dict[str, Any]]:
-    """Requests without end to leave something behind: extreme spectra, floods of one routing, windows, broken ones."""
+def hostile(seed: int = 0, most: int = 4) -> Iterator[dict[str, Any]]:
+    """Requests without end, of up to `most` images, to leave something behind: extreme spectra, floods of one routing,
+    windows, broken ones."""
     rng = np.random.default_rng(seed)
     rows = np.arange(32)
     stripes = np.where((rows // 1 % 2)[:, None, None], 255, 0) * np.ones((1, 32, 3))
@@ -38,11 +40,11 @@ def hostile(seed: int = 0) -> Iterator[dict[str, Any]]:
     for index in itertools.count():
         kind = index % 6
         if kind < 2:
-            images = rng.integers(0, 256, (int(rng.integers(1, 5)), 32, 32, 3), dtype=np.uint8)
+            images = rng.integers(0, 256, (int(rng.integers(1, most + 1)), 32, 32, 3), dtype=np.uint8)
         elif kind < 4:
-            images = extreme[int(rng.integers(len(extreme)))].astype(np.uint8)[None].repeat(3, axis=0)
+            images = extreme[int(rng.integers(len(extreme)))].astype(np.uint8)[None].repeat(most - 1, axis=0)
         else:
-            images = noisy(fake_images(2, seed=index % 50), float(rng.integers(1, 90)))
+            images = noisy(fake_images(most // 2, seed=index % 50), float(rng.integers(1, 90)))
         request = batch_document(images) | {"window": kind % 2 == 1}
         yield {"shape": [1, 32, 32, 3], "data": "AAAA"} if kind == 5 and index % 4 else request
 
@@ -73,11 +75,12 @@ def predictor(kind: str, engine: EngineKind) -> Predictor:
     return Predictor(fitted_deck(kind), engine=engine)
 
 
-def check(images: int, kind: str, engine: EngineKind = EngineKind.FAKE) -> tuple[int, int]:
-    """The watched answers, before and after so many hostile images at least; how many (requests, images) it took."""
+def check(images: int, kind: str, engine: EngineKind = EngineKind.FAKE, most: int = 4) -> tuple[int, int]:
+    """The watched answers, before and after so many hostile images at least, up to `most` in a request; how many
+    (requests, images) it took."""
     with serving(predictor(kind, engine), Settings(max_batch=16)) as client:
         before = watched(client)
-        stream, requests, answered = hostile(), 0, 0
+        stream, requests, answered = hostile(most=most), 0, 0
         while answered < images:
             block = list(itertools.islice(stream, AT_ONCE))
             found = [response.status_code for response in ask(client, block)]
@@ -137,7 +140,7 @@ def main() -> None:
     arguments = parser.parse_args()
     rows = []
     for kind in arguments.kinds:
-        requests, images = check(arguments.images, kind)
+        requests, images = check(arguments.images, kind, most=MOST)
         rows.append({"gate": kind, "engine": EngineKind.FAKE.value, "requests": requests, "images": images})
         print(f"{kind}: the answers are the same after {images} hostile images in {requests} requests")
     write("stateless", {"rows": rows, "provenance": provenance(["python", *sys.argv])})

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import gate_rows
 import numpy as np
 import pytest
 from fitted_gates import KINDS, fitted_deck
@@ -17,7 +18,7 @@ from cards_deck.deck import Deck, GateConfig, write_deck
 from cards_deck.errors import InputError
 from cards_deck.inference.engines import EngineKind
 from cards_deck.inference.fake_deck import fake_deck, fake_images
-from cards_deck.inference.gates import GATES, Known, Observed, build_gate
+from cards_deck.inference.gates import GATES, Known, Observed, build_gate, fit_gate, judge
 from cards_deck.inference.predictor import Predictor
 from cards_deck.spectrum import build_references, distances, log_amplitude
 from cards_deck.tuning import BLOCKS, Tuned, _fit, needed, tune
@@ -158,6 +159,27 @@ def test_powers_above_one_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_fit, "build_gate", watched)
     tuned(fitted_deck("reliability", 2, 0.99))
     assert tried >= {0.0, 1.0, 2.0, 4.0, 8.0}
+
+
+@pytest.mark.parametrize("budget", [1.2, 2.0])
+@pytest.mark.parametrize("kind", sorted({*GATES.names()} - {"uniform"}))
+def test_no_other_value_of_the_last_scalar_agrees_better(kind: str, budget: float) -> None:
+    """And all together never less than the gate agreed before."""
+    rows, seen = gate_rows.observed(), gate_rows.known()
+    given = fit_gate(kind, rows, GateConfig(max_cards=2), seen, most_cards=2.0).config
+    found = _fit._best_scalars(given, seen, gate_rows.observed(seed=1), budget).config
+
+    def reached(config: GateConfig) -> tuple[bool, float]:
+        one = judge(build_gate(config, seen), gate_rows.observed(seed=1)).score
+        return (True, round(one.score, 9)) if one.cards <= budget + 1e-9 else (False, -round(one.cards, 9))
+
+    last = list(GATES[kind].PARAMETERS)[-1]
+    for value in (*VALUES, *BEYOND.get(last, ())):
+        if last == "places" and (value != int(value) or value > 2):
+            continue
+        other = dataclasses.replace(found, parameters={**found.parameters, last: value})
+        assert reached(other) <= reached(found)
+    assert reached(given) <= reached(found)
 
 
 def test_a_budget_of_cards_is_kept() -> None:
