@@ -16,6 +16,7 @@ from cards_deck.errors import CardsDeckError
 COMMANDS = {
     "train": "find a sparse card on a data set, or fine-tune one under another augmentation",
     "methods": "list the methods that find sparse cards, with their papers",
+    "build": "make a whole deck by a recipe, one file: train, pack, average, fit the gate",
     "pack": "measure cards on validation images, make the gate and write a deck",
     "blend": "average cards of a deck into one more: WiSE-FT of two, or a soup",
     "quantize": "give a card fewer bits: int8, ternary, binary or fp16",
@@ -27,6 +28,7 @@ COMMANDS = {
 }
 FAILED = 1  # what the system refused: a full disk, a file that may not be read
 STOPPED = 130  # as a shell has it for a program ended by Ctrl-C
+RESUMED = ("train", "build")
 REFUSED = 2  # exit status for wrong arguments, as argparse has it, and for everything refused on purpose
 
 
@@ -49,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         return _stop(name, error, FAILED)
     except KeyboardInterrupt:
-        return _stop(name, "stopped; repeat the command to go on" if name == "train" else "stopped", STOPPED)
+        return _stop(name, "stopped; repeat the command to go on" if name in RESUMED else "stopped", STOPPED)
 
 
 def _stop(name: str, reason: object, status: int) -> int:

@@ -1,0 +1,68 @@
+"""How fast a card was trained: images per second, and the share of what the device can multiply and add."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cards_deck.card import Card
+from cards_deck.costs import card_costs
+from cards_deck.training.recipe import Recipe
+
+PASSES = 3  # forward, gradients of activations, gradients of weights
+VIEWS = 3  # of each image under AugMix's consistency loss
+SIDE = {"cuda": 8192, "cpu": 1024}  # of the square matrices whose product is timed
+
+
+def peak_flops(device: torch.device, repeats: int = 10) -> float:
+    """Operations per second of a product of large matrices, in bf16 on CUDA and float32 on a CPU: the median run."""
+    side, kind = SIDE[device.type], torch.bfloat16 if device.type == "cuda" else torch.float32
+    one, other = (torch.ones(side, side, device=device, dtype=kind) for _ in range(2))
+    seconds = []
+    for _ in range(repeats + 1):
+        started = time.perf_counter()
+        one @ other
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        seconds.append(time.perf_counter() - started)
+    return 2 * side**3 / statistics.median(seconds[1:])
+
+
+def throughput(log: Path, card: Card, recipe: Recipe, images: int, image_size: int, device: torch.device) -> Any:
+    """The JSON form of how fast `log` says that `recipe` was followed on `images` images, at its last image size.
+
+    An epoch is all that happened in it: augmentation, steps, validation, the checkpoint. Masked weights are multiplied
+    like others in training, so that the operations are those of the dense network: two for a multiply-add, for the
+    forward pass and twice as many for the gradients. None in the place of what the log cannot tell.
+    """
+    schedule = recipe.schedule
+    rows = [json.loads(line) for line in log.read_text().splitlines()]
+    epochs = [
+        after["seconds"] - before["seconds"]
+        for before, after in pairwise(rows)
+        if after["epoch"] == before["epoch"] + 1 and after["stage"] == before["stage"]
+        and after["seconds"] > before["seconds"] and after["size"] == rows[-1]["size"]
+    ]  # fmt: skip
+    peak, views = peak_flops(device), VIEWS if getattr(recipe.augmentation, "jsd", False) else 1
+    operations = 2 * PASSES * views * card_costs(card, image_size).macs
+    found: dict[str, Any] = {
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "threads": torch.get_num_threads(),
+        "epochs_timed": len(epochs),
+        "image_size": rows[-1]["size"],
+        "operations_per_image": operations,
+        "peak_operations_per_second": round(peak),
+        "images_per_second": None,
+        "share_of_peak": None,
+    }
+    if epochs and rows[-1]["size"] == image_size:
+        steps = images // schedule.batch_size * schedule.batch_size
+        rate = steps / statistics.median(epochs)
+        found |= {"images_per_second": round(rate, 1), "share_of_peak": round(rate * operations / peak, 4)}
+    return found

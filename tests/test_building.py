@@ -1,0 +1,136 @@
+"""Decks built by a recipe: whole, again without training, in several processes, as a trial; and the command."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from test_deck_recipe import RECIPE
+from tiny_training import one_thread, patterns  # noqa: F401  (the fixture acts by being here)
+
+from cards_deck.__main__ import main
+from cards_deck.card import Card
+from cards_deck.data import Dataset, save_npz
+from cards_deck.deck import read_deck
+from cards_deck.training import building, loop
+from cards_deck.training.building import build_deck
+from cards_deck.training.deck_recipe import read_deck_recipe
+from cards_deck.training.throughput import peak_flops, throughput
+
+TRAIN, VALIDATION = patterns(48), patterns(16, seed=1, split="validation")
+
+
+def data() -> tuple[Dataset, Dataset]:
+    return TRAIN, VALIDATION
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny one without its soup, since its cards have learned too little to lie in one basin; and a third card."""
+    path = tmp_path_factory.mktemp("recipe") / "tiny.toml"
+    path.write_text(RECIPE.split("[[soup]]")[0] + '\n[[card]]\nname = "third"\nseed = 6\n')
+    return path
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+def test_a_deck_is_built_whole_and_again_without_training(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build = partial(build_deck, read_deck_recipe(recipe), data, tmp_path / "work", tmp_path / "deck", device="cpu")
+    build(quiet=True)
+    deck = read_deck(tmp_path / "deck")
+    cards = {card.name: card for card in deck.cards}
+    assert (deck.name, deck.version, deck.gate.max_cards) == ("tiny", "2", 2)
+    assert deck.measured["gate"]["most_loss"] == 0.1
+    assert set(cards) == {"first", "second", "third"}
+    assert cards["second"].record.parents == (cards["first"].id,)
+    assert cards["second"].num_kept == cards["first"].num_kept
+    assert not cards["third"].record.parents
+    for name, epochs in (("first", 2), ("second", 1), ("third", 2)):
+        lines = (tmp_path / "deck" / "logs" / f"{name}.jsonl").read_text().splitlines()
+        assert json.loads(lines[-1])["epoch"] == len(lines) == epochs
+        speed = json.loads((tmp_path / "deck" / "logs" / f"{name}.speed.json").read_text())
+        assert speed["peak_operations_per_second"] > 1e8
+    before = files(tmp_path / "deck")
+
+    def never(*arguments: Any, **options: Any) -> None:
+        raise AssertionError("it trains")
+
+    monkeypatch.setattr(loop, "training_loss", never)
+    build(quiet=True)
+    assert files(tmp_path / "deck") == before
+
+
+def test_two_processes_build_the_same_cards(recipe: Path, tmp_path: Path) -> None:
+    decks = [
+        build_deck(
+            read_deck_recipe(recipe), data, tmp_path / str(count) / "work", tmp_path / str(count) / "deck",
+            device="cpu", processes=count, quiet=True,
+        )
+        for count in (1, 2)
+    ]  # fmt: skip
+    assert [card.id for card in decks[0].cards] == [card.id for card in decks[1].cards]
+
+
+def test_a_trial_takes_every_step_on_few_images(tmp_path: Path) -> None:
+    path = tmp_path / "tiny.toml"
+    smoke = '[smoke]\nimages = 40\nbatch_size = 8\nnetwork = { name = "resnet", widths = [4], blocks = [1] }\n'
+    path.write_text(RECIPE + smoke)
+    deck = build_deck(
+        read_deck_recipe(path), data, tmp_path / "work", tmp_path / "deck", device="cpu", smoke=True, quiet=True
+    )
+    originals = [deck.cards[place] for place in deck.originals]
+    assert {card.record.network["widths"] == [4] for card in originals} == {True}
+    assert [card.name for card in deck.cards if card.averaged] == ["both"]
+    assert {card.record.schedule["epochs"] for card in originals} == {1}
+
+
+def test_a_method_of_several_cards_is_refused(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def two(*arguments: Any, **options: Any) -> tuple[Card | None, ...]:
+        return None, None
+
+    monkeypatch.setattr(building, "train_card", two)
+    with pytest.raises(ValueError, match="card 'first': its method gives 2 cards"):
+        build_deck(read_deck_recipe(recipe), data, tmp_path / "work", tmp_path / "deck", device="cpu", quiet=True)
+    with pytest.raises(ValueError, match="`processes` must be at least 1"):
+        build_deck(read_deck_recipe(recipe), data, tmp_path / "work", tmp_path / "deck", processes=0)
+
+
+def test_throughput_is_that_of_whole_epochs_at_the_last_size(recipe: Path, tmp_path: Path) -> None:
+    one = read_deck_recipe(recipe).cards[0].recipe
+    deck = build_deck(read_deck_recipe(recipe), data, tmp_path / "work", tmp_path / "deck", device="cpu", quiet=True)
+    rows = [(1, 24, 5.0), (2, 24, 9.0), (3, 32, 20.0), (4, 32, 24.0), (5, 32, 2.0), (6, 32, 8.0)]  # resumed after 4
+    log = tmp_path / "log.jsonl"
+    lines = [json.dumps({"stage": "train", "epoch": e, "size": size, "seconds": s}) for e, size, s in rows]
+    log.write_text("\n".join(lines))
+    card = next(card for card in deck.cards if card.name == "first")
+    found = throughput(log, card, one, 50, 32, torch.device("cpu"))
+    assert found["epochs_timed"] == 3  # 11, 4 and 6 seconds
+    assert found["images_per_second"] == pytest.approx(48 / 6)  # batches of 16: two images of an epoch are left out
+    rate = found["images_per_second"] * found["operations_per_image"]
+    assert found["share_of_peak"] == pytest.approx(rate / found["peak_operations_per_second"], abs=1e-4)
+    assert peak_flops(torch.device("cpu"), repeats=2) > 1e8
+
+
+def test_the_command_builds_and_lists_the_deck(
+    recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_npz(patterns(80), tmp_path)
+    where = ["--out", str(tmp_path / "deck"), "--work", str(tmp_path / "work")]
+    flags = ["--data", str(tmp_path), "--name", "patterns", "--device", "cpu", "--quiet"]
+    assert main(["build", str(recipe), *flags, *where]) == 0
+    said = capsys.readouterr().out
+    assert "deck tiny 2: 3 cards" in said
+    assert read_deck(tmp_path / "deck").name == "tiny"
+    assert main(["build", "no-such-recipe", *flags, *where]) == 2
+    assert "cannot be read" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["build", "--help"])
+    assert "cifar10-flagship, cifar10-independent, cifar10-starter" in " ".join(capsys.readouterr().out.split())

@@ -1,0 +1,150 @@
+"""Deck recipes: those of the package, what a file may say, and what is refused with its place."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from cards_deck.deck import read_deck
+from cards_deck.errors import InputError
+from cards_deck.training.augmentations.augmix import AugMix
+from cards_deck.training.augmentations.gaussian import Gaussian
+from cards_deck.training.deck_recipe import DeckRecipe, bundled, read_deck_recipe
+from cards_deck.training.networks.resnet import ResNet
+from cards_deck.training.schedule import Schedule
+from cards_deck.training.tickets.rigl import RigL
+
+MODELS = Path(__file__).resolve().parent.parent / "models"
+RECIPE = """
+name = "tiny"
+version = "2"
+threads = 1
+
+[gate]
+max_cards = 2
+most_loss = 0.1
+
+[recipe]
+network = { name = "resnet", widths = [4, 8], blocks = [1, 1] }
+method = { name = "rigl", density = 0.3, interval = 1 }
+seed = 4
+[recipe.schedule]
+epochs = 2
+batch_size = 16
+sizes = [[0.5, 24]]
+
+[[card]]
+name = "first"
+
+[[card]]
+name = "second"
+from = "first"
+seed = 5
+augmentation = { name = "gaussian", std = 0.2 }
+schedule = { epochs = 1, batch_size = 8 }
+
+[[soup]]
+name = "both"
+of = ["first", "second"]
+"""
+
+
+def read(text: str, folder: Path) -> DeckRecipe:
+    path = folder / "deck.toml"
+    path.write_text(text, "utf-8")
+    return read_deck_recipe(path)
+
+
+def test_a_file_is_read_with_what_cards_share_and_what_differs(tmp_path: Path) -> None:
+    deck = read(RECIPE, tmp_path)
+    first, second = deck.cards
+    assert (deck.name, deck.version, deck.threads, deck.gate) == ("tiny", "2", 1, {"max_cards": 2, "most_loss": 0.1})
+    assert first.recipe.network == second.recipe.network == ResNet((4, 8), (1, 1))
+    assert first.recipe.method == RigL(density=0.3, interval=1)
+    assert (first.recipe.augmentation, second.recipe.augmentation) == (AugMix(), Gaussian(std=0.2))
+    assert first.recipe.schedule == Schedule(epochs=2, batch_size=16, sizes=((0.5, 24),))
+    assert second.recipe.schedule == Schedule(epochs=1, batch_size=8), "a table of its own replaces the shared one"
+    assert (first.parent, second.parent, first.recipe.seed, second.recipe.seed) == (None, "first", 4, 5)
+    assert [(soup.name, soup.of) for soup in deck.soups] == [("both", ("first", "second"))]
+
+
+@pytest.mark.parametrize("name", bundled())
+def test_recipes_of_the_package_are_whole(name: str) -> None:
+    deck = read_deck_recipe(name)
+    assert deck.name == name
+    assert len({card.recipe.seed for card in deck.cards}) == len(deck.cards)
+    small = deck.small()
+    assert [card.name for card in small.cards] == [card.name for card in deck.cards]
+    assert all(card.recipe.schedule.epochs == 1 for card in small.cards)
+
+
+def test_the_released_deck_is_of_its_recipe() -> None:
+    recipe, deck = read_deck_recipe("cifar10-starter"), read_deck(MODELS / "cifar10-starter")
+    cards = {card.name: card for card in deck.cards}
+    assert (deck.name, deck.version, deck.gate.max_cards) == (recipe.name, recipe.version, recipe.gate["max_cards"])
+    assert set(cards) == {one.name for one in (*recipe.cards, *recipe.soups)}
+    for one in recipe.cards:
+        record, described = cards[one.name].record, one.recipe.describe()
+        assert record.network == described["network"]
+        assert record.augmentation == described["augmentation"]
+        assert record.schedule == described["schedule"]
+        assert record.seed == described["seed"]
+        found_by = record.method if one.parent is None else record.method["found_by"]
+        assert found_by == described["method"]
+        assert record.parents == (() if one.parent is None else (cards[one.parent].id,))
+    for soup in recipe.soups:
+        assert set(cards[soup.name].record.parents) == {cards[name].id for name in soup.of}
+
+
+def test_the_independent_cards_cost_what_the_family_costs() -> None:
+    """As many epochs in all, as many cards of each augmentation, none made from another."""
+    family, alone = read_deck_recipe("cifar10-starter"), read_deck_recipe("cifar10-independent")
+    epochs = [sum(card.recipe.schedule.epochs for card in deck.cards) for deck in (family, alone)]
+    assert epochs[0] == epochs[1]
+    kinds = [sorted(str(card.recipe.augmentation) for card in deck.cards) for deck in (family, alone)]
+    assert kinds[0] == kinds[1]
+    assert [card.parent for card in alone.cards] == [None] * 4
+    assert {card.recipe.network for card in (*family.cards, *alone.cards)} == {family.cards[0].recipe.network}
+    plain = {key: value for key, value in asdict(family.cards[0].recipe.schedule).items() if key != "epochs"}
+    assert all(plain.items() <= asdict(card.recipe.schedule).items() for card in alone.cards)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ('name = "tiny"', 'name = "a/b"', "the file: 1 to 100 letters"),
+        ('version = "2"', "version = 2", "the file needs a text as `version`, not 2"),
+        ("threads = 1", "threads = 0", "`threads` must be a whole number of at least 1, not 0"),
+        ("threads = 1", "thread = 1", "the file has no 'thread'"),
+        ("max_cards = 2", "most = 2", r"\[gate\] has no 'most': it takes .*max_cards"),
+        ("seed = 4", "sed = 4", r"\[recipe\] has no 'sed'"),
+        ("seed = 5", "seed = true", "`seed` must be a whole number of at least 0, not True"),
+        ("density = 0.3", "density = 3", r"\[\[card\]\] first: rigl: `density`"),
+        ("density = 0.3", "sparsity = 0.3", r"\[\[card\]\] first: .* has no field sparsity"),
+        ('name = "rigl"', 'name = "magic"', "unknown .*'magic': choose one of"),
+        ("epochs = 2", "epochs = 0", r"\[\[card\]\] first: schedule: `epochs` must be at least 1"),
+        ("epochs = 2", 'epochs = "two"', r"\[\[card\]\] first: "),
+        ("epochs = 2", "epoch = 2", r"\[\[card\]\] first: `schedule` has no 'epoch'"),
+        ('name = "second"', 'name = "first"', "two cards are called 'first'"),
+        ('from = "first"', 'from = "third"', "'second' is fine-tuned `from` 'third', which no card before it is"),
+        ('of = ["first", "second"]', 'of = ["first"]', r"\[\[soup\]\] both: `of` must name at least two of"),
+        ('of = ["first", "second"]', 'of = ["first", "last"]', "must name at least two of the cards first, second"),
+        ('name = "both"', 'name = "first"', "soups need names of their own"),
+        ("[[card]]", "[card]", "is no TOML file"),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_place(tmp_path: Path, old: str, new: str, says: str) -> None:
+    assert old in RECIPE
+    with pytest.raises(InputError, match=says):
+        read(RECIPE.replace(old, new, 1), tmp_path)
+
+
+def test_files_that_are_none_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"a TOML file or one of cifar10-.*cannot be read"):
+        read_deck_recipe("no-such-recipe")
+    with pytest.raises(InputError, match=r"at least one \[\[card\]\]"):
+        read('name = "a"\nversion = "1"\n', tmp_path)
+    with pytest.raises(InputError, match=r"each card must be a table of its own, headed \[\[card\]\]"):
+        read('name = "a"\nversion = "1"\n[card]\nname = "b"\n', tmp_path)
