@@ -19,6 +19,7 @@ COMMANDS = {
     "build": "make a whole deck by a recipe, one file: train, pack, average, fit the gate",
     "pack": "measure cards on validation images, make the gate and write a deck",
     "blend": "average cards of a deck into one more: WiSE-FT of two, or a soup",
+    "stability": "train two copies of a card apart and measure the barrier between them",
     "quantize": "give a card fewer bits: int8, ternary, binary or fp16",
     "repack": "write a deck again in fewer bytes, every weight the same",
     "show": "list the cards of a deck",
@@ -28,7 +29,7 @@ COMMANDS = {
 }
 FAILED = 1  # what the system refused: a full disk, a file that may not be read
 STOPPED = 130  # as a shell has it for a program ended by Ctrl-C
-RESUMED = ("train", "build")
+RESUMED = ("train", "build", "stability")
 REFUSED = 2  # exit status for wrong arguments, as argparse has it, and for everything refused on purpose
 
 
@@ -62,7 +63,8 @@ def _stop(name: str, reason: object, status: int) -> int:
 def _overview(arguments: list[str]) -> int:
     from cards_deck import __version__
 
-    lines = "\n".join(f"  {name:9}{summary}" for name, summary in COMMANDS.items())
+    width = max(map(len, COMMANDS)) + 2
+    lines = "\n".join(f"  {name:{width}}{summary}" for name, summary in COMMANDS.items())
     parser = argparse.ArgumentParser(
         prog="cards-deck", allow_abbrev=False, usage="cards-deck COMMAND ...",
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -138,3 +138,10 @@ def random_card(layers: list[Layer], *, size: int, density: float, pooled: bool 
     found = sum(int(mask.sum()) for mask in masks.values()) / total
     record = dataclasses.replace(fake_card("x").record, density=found, bits=32, seed=seed)
     return Card("random", record, Graph("images", "logits", tuple(nodes)), tensors, masks)
+
+
+def large_then_small() -> Card:
+    """Planes that are worked on image by image, then weights that all images go through together."""
+    layer = Layer(16, activation="relu", residual=True)
+    small = Layer(48, activation="relu", residual=True)
+    return random_card([Layer(40), layer, Layer(24, stride=2), layer, Layer(48, stride=4), small], size=32, density=0.8)

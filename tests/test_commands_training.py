@@ -54,6 +54,22 @@ def tuned(card: Path, root: Path, *flags: str) -> tuple[int, Path]:
     return main([*argv, "--augmentation", "gaussian", *flags]), out / "noisy.card.safetensors"
 
 
+def test_stability_trains_two_copies_and_tells_the_barrier(
+    card: Path, root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = root / "runs" / "stability"
+    argv = ["stability", str(card), "--data", str(root), "--image-size", "32", "--out", str(out), "--points", "3"]
+    short = [flag for flag in SHORT if flag != "--quiet"]
+    assert main([*argv, *short, "--schedule.learning_rate", "0.001", "--seeds", "3", "4"]) == 0
+    lines = capsys.readouterr().out.strip().splitlines()
+    assert [line.split(":")[0] for line in lines[:-1]] == ["alpha 0.00", "alpha 0.50", "alpha 1.00"]
+    assert lines[-1].startswith("barrier ")
+    assert "2 are allowed: " in lines[-1]
+    assert sorted(folder.name for folder in out.iterdir()) == ["seed-3", "seed-4"]
+    assert main([*argv, *short, "--seeds", "3", "3"]) == 2
+    assert "two different seeds" in capsys.readouterr().err
+
+
 def masks(card: Card) -> dict[str, bytes]:
     return {name: np.asarray(mask).tobytes() for name, mask in card.masks.items()}
 

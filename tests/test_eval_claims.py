@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,9 @@ from tiny_training import one_thread  # noqa: F401
 from cards_deck.errors import DataError, InputError
 from eval.tickets import scoreboard, verdicts
 from eval.tickets.cells import Cell, Json, with_givens
-from eval.tickets.claims import Claim, all_claims, claims_named
+from eval.tickets.claims import Claim, Measure, all_claims, claims_named
 from eval.tickets.claims.colt import rounds
-from eval.tickets.claims.double_descent import humps
+from eval.tickets.claims.double_descent import humps, memorised
 from eval.tickets.run import Place, recipe_of
 from eval.tickets.scales import FULL, SCALES, SMALL, Scale
 from eval.tickets.verdicts import INCONCLUSIVE, MISSING, NOT_SEEN, SEEN, effect, together, verdict
@@ -93,7 +94,11 @@ def test_shared_arms_are_one_cell_and_scales_are_not() -> None:
 
 
 def curve(*errors: float) -> dict[str, Json]:
-    cards = {f"ticket-{i:02d}": {"accuracy": {"test": {"clean": 1 - error}}} for i, error in enumerate(errors)}
+    """The same errors on test and on held-out images; 15 % of the training labels are not fitted."""
+    cards = {}
+    for level, error in enumerate(errors):
+        accuracy = {"test": {"clean": 1 - error}, "validation": {"clean": 1 - error}, "fit": {"clean": 0.85}}
+        cards[f"ticket-{level:02d}"] = {"accuracy": accuracy}
     return {"levels": {"cards": cards}}
 
 
@@ -106,6 +111,40 @@ def test_a_hump_is_one_for_the_other_seeds_too() -> None:
     noise = [curve(0.3, 0.4, 0.3, 0.3, 0.3), curve(0.3, 0.3, 0.4, 0.3, 0.3), curve(0.3, 0.3, 0.3, 0.4, 0.3)]
     assert max(humps(noise)) <= 1e-9
     assert humps(humped[:1]) == [0.0]
+    assert memorised(humped[0]) == pytest.approx(0.05)
+
+
+def test_levels_are_chosen_on_held_out_images() -> None:
+    """Test errors have a hump at the second level, held-out ones at the third: that is the one that is measured."""
+    seeds = [curve(0.3, 0.4, 0.31, 0.2, 0.3) for _ in range(3)]
+    for arms in seeds:
+        for level, error in enumerate((0.3, 0.31, 0.4, 0.2, 0.3)):
+            arms["levels"]["cards"][f"ticket-{level:02d}"]["accuracy"]["validation"]["clean"] = 1 - error
+    assert humps(seeds) == pytest.approx([0.01] * 3)
+
+
+def test_what_a_claim_presupposes_must_hold_for_a_verdict(finished: Path) -> None:
+    (claim,) = claims_named(["rigl"])
+
+    def report(*values: float, above: float | None = 0.0) -> str:
+        measure = Measure("premise", lambda seeds: list(values), above)
+        return scoreboard.report([replace(claim, measures=(measure,))], SMALL, SEEDS, finished)
+
+    assert f"## 8. {claim.paper}: seen" in report(0.1, 0.2, 0.003)
+    assert "| premise | +10.0, +20.0, +0.3 | above 0.0: holds |" in report(0.1, 0.2, 0.003)
+    assert f"## 8. {claim.paper}: inconclusive at this scale" in report(0.1, 0.2, 0.0)
+    assert "| premise | +10.0, +20.0, 0.0 | above 0.0: does not hold |" in report(0.1, 0.2, 0.0)
+    assert f"## 8. {claim.paper}: seen" in report(-0.1, 0.2, 0.3, above=None)
+    assert "| premise | −10.0, +20.0, +30.0 | – |" in report(-0.1, 0.2, 0.3, above=None)
+
+
+def test_a_plan_of_the_full_scale_is_not_that_of_the_small_one(tmp_path: Path) -> None:
+    (claim,) = claims_named(["lottery"])
+    left = []
+    for scale in (SMALL, FULL):
+        last = scoreboard.plan([claim], scale, SEEDS, Place(Path(), tmp_path, tmp_path / "work")).splitlines()[-1]
+        left.append(float(last.split("about ")[1].split(" ")[0]))
+    assert left[1] / left[0] == pytest.approx(160 * 45_000 * 9 / (10 * 5000 * 3), rel=0.1)
 
 
 def test_rounds_are_counted_from_the_stages() -> None:

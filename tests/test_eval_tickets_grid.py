@@ -42,6 +42,9 @@ def test_options_are_settings() -> None:
     assert first.method["rewind"] == 7
     assert first.setting.network == {"name": "resnet", "widths": [4, 8], "blocks": [1, 1]}
     assert (first.setting.schedule["epochs"], first.setting.images, first.setting.data) == (2, 64, "patterns")
+    deeper = ["--methods", "rigl", "--network.blocks", "2,2,2"]
+    network = grid(tickets_parser(deeper).parse_args(deeper))[0].setting.network
+    assert network == {"name": "resnet", "widths": [16, 32, 64], "blocks": [2, 2, 2]}, "the rest is the scale's"
     fitted = ["--methods", "lottery", "--epochs", "4"]
     assert grid(tickets_parser(fitted).parse_args(fitted))[0].method["rewind"] == 5000 // 64
 
@@ -54,6 +57,11 @@ def test_a_short_schedule_shortens_what_must_fit_into_it() -> None:
     assert found["lottery"]["rewind"] == 0
     usual = grid(tickets_parser([]).parse_args(["--methods", "rigl"]))
     assert usual[0].method["interval"] == 25
+
+
+def test_a_field_of_a_method_that_is_not_asked_for_is_refused() -> None:
+    with pytest.raises(InputError, match="--set changes lottery, which is not among the methods: rigl, set"):
+        cells_of("--methods", "rigl,set", "--set", "lottery.rewind=3")
 
 
 def test_a_field_of_the_wrong_kind_is_refused() -> None:

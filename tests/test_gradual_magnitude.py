@@ -96,6 +96,13 @@ def test_training_prunes_along_the_curve(distribution: Any, monkeypatch: pytest.
         assert before[after != 0].mean() > 2 * before[after == 0].mean()
 
 
+def test_an_interval_without_a_pruning_between_the_ends_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be one-shot pruning by another name: nothing at `start`, all at `end`."""
+    with pytest.raises(InputError, match="got 8 for 8 steps between `start` and `end`"):
+        watched(GradualMagnitude(start=0.2, end=0.6, interval=8), monkeypatch)
+    watched(GradualMagnitude(start=0.2, end=0.6, interval=7), monkeypatch)
+
+
 @pytest.mark.parametrize(
     "fields",
     [

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import subprocess
-import sys
 import tracemalloc
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from plain_network import Layer, plain, random_card
+from plain_network import Layer, large_then_small, plain, random_card
 from sparse_cards import Net
 
 from cards_deck.card import Card
@@ -137,13 +132,6 @@ def test_the_products_networks_agree_with_torch(level: str, name: str, density: 
         assert np.abs(found - expected[:count]).max() <= 1e-4 * np.ptp(expected)
 
 
-def large_then_small() -> Card:
-    """Planes that are worked on image by image, then weights that all images go through together."""
-    layer = Layer(16, activation="relu", residual=True)
-    small = Layer(48, activation="relu", residual=True)
-    return random_card([Layer(40), layer, Layer(24, stride=2), layer, Layer(48, stride=4), small], size=32, density=0.8)
-
-
 def test_threads_and_batches_do_not_change_an_answer() -> None:
     card, images = large_then_small(), fake_images(37, 32)
     runner = sparse.load(card, image_size=32, threads=1)
@@ -167,70 +155,6 @@ def test_sixteen_images_of_small_planes_go_through_together() -> None:
         bare |= {op.bare for op in plan.ops[plan.per_image :] if op.taps}
         check(card, size, 16)
     assert bare == {False, True}
-
-
-@pytest.mark.parametrize("threads", [1, 2])
-def test_calls_from_several_threads_do_not_disturb_each_other(threads: int) -> None:
-    images = fake_images(12, 32)
-    runner = sparse.load(large_then_small(), image_size=32, threads=threads)
-    expected = runner(images)
-
-    def answers(worker: int) -> bool:
-        parts = [slice(worker % 5, worker % 5 + 1 + turn % 6) for turn in range(30)]
-        return all(np.array_equal(runner(images[part]), expected[part]) for part in parts)
-
-    with ThreadPoolExecutor(6) as pool:
-        assert all(pool.map(answers, range(12)))
-
-
-def test_a_forked_process_answers() -> None:
-    code = (
-        "import os, numpy as np; from cards_deck.inference.engines import load;"
-        "from cards_deck.inference.fake_deck import fake_card, fake_images;"
-        "r = load(fake_card('a'), 'sparse', image_size=32, threads=2); x = fake_images(3); a = r(x); pid = os.fork();"
-        "same = np.array_equal(r(x), a); os._exit(not same) if not pid else None;"
-        "assert same; assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stderr
-
-
-IN_A_CALL = """
-import sys, threading, time
-sys.path[:0] = sys.argv[1:]
-from cards_deck.inference.engines import sparse
-from cards_deck.inference.fake_deck import fake_card, fake_images
-runner, images = sparse.load(fake_card("card"), image_size=32, threads=2), fake_images(33)
-def call():
-    while True:
-        runner(images)
-threading.Thread(target=call, daemon=True).start()
-time.sleep(0.05)
-"""
-
-
-def test_a_process_ends_while_a_daemon_thread_is_in_a_call() -> None:
-    for _ in range(5):
-        command = [sys.executable, "-c", IN_A_CALL, *sys.path]
-        assert subprocess.run(command, timeout=60, check=False).returncode == 0
-
-
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no processors can be chosen here")
-def test_helpers_stay_where_the_caller_may_run() -> None:
-    """Also where that was narrowed after the card was loaded, as `taskset -a -p` does."""
-    before = os.sched_getaffinity(0)
-    runner, images = sparse.load(fake_card("card"), image_size=32, threads=2), fake_images(5)
-    tasks = [int(task.name) for task in Path("/proc/self/task").iterdir()]
-    one = {min(before)}
-    try:
-        for task in tasks:
-            os.sched_setaffinity(task, one)
-        for _ in range(20):
-            runner(images)
-        assert all(os.sched_getaffinity(task) == one for task in tasks)
-    finally:
-        for task in tasks:
-            os.sched_setaffinity(task, before)
 
 
 def test_no_images_and_empty_layers_are_fine() -> None:

@@ -42,9 +42,10 @@ def setting_of(options: argparse.Namespace, scale: Scale) -> Setting:
         schedule, augmentation, data=options.name, image_size=options.image_size, label_noise=options.label_noise,
         **{name: value for name, value in asked.items() if value is not None},
     )  # fmt: skip
-    if options.network != NETWORK or given(options, "network"):
-        found = dataclasses.replace(found, network=describe(build_member(options, "network", NETWORKS)))
-    return found
+    if options.network != NETWORK:
+        return dataclasses.replace(found, network=describe(build_member(options, "network", NETWORKS)))
+    fields = {key: value for key, value in scale.network.items() if key != "name"} | given(options, "network")
+    return dataclasses.replace(found, network=describe(NETWORKS.restore({"name": NETWORK, **fields})))
 
 
 def grid(options: argparse.Namespace) -> list[Cell]:
@@ -56,6 +57,8 @@ def grid(options: argparse.Namespace) -> list[Cell]:
     for name in [*methods, *(name for name, _, _ in options.set)]:
         if name not in METHODS and name not in CONTROLS:
             raise InputError(f"unknown method {name!r}: choose among {', '.join([*METHODS.names(), LEVELS])}")
+    if idle := sorted({name for name, _, _ in options.set} - set(methods)):
+        raise InputError(f"--set changes {idle[0]}, which is not among the methods: {', '.join(methods)}")
     cells = []
     for seed in options.seeds:
         for name in methods:
@@ -86,7 +89,7 @@ def _method(name: str, **fields: object) -> dict[str, object]:
 
 def _suited(scale: Scale, name: str, setting: Setting) -> dict[str, object]:
     """The fields that suit the scale; where the schedule is shorter, networks are rewound to a quarter of its epochs
-    at most and masks move four times at least."""
+    at most and masks move several times."""
     fields = dict(fields_for(scale, name))
     epochs, images = int(setting.schedule["epochs"]), setting.images or 45_000
     steps = images // int(setting.schedule["batch_size"])  # of an epoch

@@ -27,8 +27,8 @@ included, *conv density* convolutions alone. The theoretical speed-up is multipl
 of the kept weights; the measured one is the dense network in the faster of two engines over the ticket in the sparse
 engine, one thread, both in turn within the cell. *Multiply-adds* are those of training: forward, and the gradients of
 activations and weights, of the kept weights. *Corrupted* is the mean over the 15 corruptions of CIFAR-10-C made here,
-each test image at one severity; *held out* are validation images, clean; *before retraining* are some of those, when
-weights are pruned and not yet trained again, for methods that have such a moment. Tickets that answer together have
+each test image at one severity; *held out* are validation images, clean; *before retraining* are some of those, at full
+size, as the last pruning left the network, for methods that train on after one. Tickets that answer together have
 the density of each, the compression and the speed-ups of all. Of a run of several levels, what it cost in all stands
 with the first, and *before retraining* with the last."""
 

@@ -192,7 +192,7 @@ class Meter:
 
     def load_state_dict(self, state: Json) -> None:
         """Restore it."""
-        self.stage.images, self.stage.macs, self.pruned = state["images"], state["macs"], state["pruned"]
+        self.stage.images, self.stage.macs, self.pruned = state["images"], state["macs"], state.get("pruned")
         self.look()
 
 

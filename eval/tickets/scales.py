@@ -93,8 +93,8 @@ SMALL = Scale(
     rate=0.37,
     rewind=2,
     interval=25,
-    noisy_images=1000,
-    noisy_epochs=40,
+    noisy_images=300,
+    noisy_epochs=120,
     measured={"validation": 2000, "corrupted": 1000, "test": None, "test_corrupted": 500},
     attack={"levels": 4, "train_steps": 2, "steps": 10, "images": 500},
 )

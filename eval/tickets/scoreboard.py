@@ -12,14 +12,15 @@ from cards_deck.files import write_bytes
 from eval.numbers import points
 from eval.tickets import tables, verdicts
 from eval.tickets.cells import Cell, Json, with_givens
-from eval.tickets.claims import Claim, Contrast
+from eval.tickets.claims import Claim, Contrast, Measure
 from eval.tickets.pool import outstanding, run_all
 from eval.tickets.run import Place
-from eval.tickets.scales import Scale
+from eval.tickets.scales import SMALL, Scale
 
 # For the plan, of cells that nothing was measured about: minutes of one training and of measuring a card (one core of
 # an AMD EPYC, the small scale), and how many trainings a cell is worth, by how its name begins; 1 where nothing fits.
 MINUTES, MEASURING = 0.75, 0.25
+ALL_IMAGES = 45_000  # of CIFAR-10, without those held out
 TRAININGS = {
     "fine_tune-long": 6.0, "fine_tune": 1.3, "random_after": 1.3, "lottery": 6.0, "lr_rewinding": 6.0, "levels": 2.2,
     "free_tickets": 2.3, "sup_tickets": 1.5, "rigl-long": 1.5, "bimp": 1.5, "structured-scratch_b": 2.7,
@@ -43,7 +44,7 @@ def plan(claims: Sequence[Claim], scale: Scale, seeds: Sequence[int], place: Pla
     known = _minutes(done.values())
     lines, left = [], 0.0
     for cell in cells:
-        minutes = known.get(cell.name, _guessed(cell.name))
+        minutes = known.get(cell.name, _guessed(cell.name, scale))
         state = "done" if cell.key in done else "missing"
         left += minutes if cell.key not in done else 0.0
         guess = "" if cell.name in known else " (guess)"
@@ -56,8 +57,14 @@ def plan(claims: Sequence[Claim], scale: Scale, seeds: Sequence[int], place: Pla
     return "\n".join(lines)
 
 
-def _guessed(name: str) -> float:
-    return MINUTES * next((count for begin, count in TRAININGS.items() if name.startswith(begin)), 1.0) + MEASURING
+def _guessed(name: str, scale: Scale) -> float:
+    trainings = next((count for begin, count in TRAININGS.items() if name.startswith(begin)), 1.0)
+    return (MINUTES * trainings + MEASURING) * _work(scale) / _work(SMALL)
+
+
+def _work(scale: Scale) -> float:
+    """Images times blocks that one training sees."""
+    return scale.schedule.epochs * (scale.images or ALL_IMAGES) * sum(scale.network["blocks"])
 
 
 def _minutes(done: Iterable[Json]) -> dict[str, float]:
@@ -151,6 +158,8 @@ def _section(claim: Claim, seeds: Sequence[dict[str, Json]], wanted: int) -> tup
     """(verdict, lines) of one claim."""
     effects = [(contrast, _effect(contrast, seeds)) for contrast in claim.contrasts]
     said = verdicts.together([one for _, (_, one) in effects])
+    if said != verdicts.MISSING and any(measure.fails(seeds) for measure in claim.measures):
+        said = verdicts.INCONCLUSIVE
     if said == verdicts.MISSING and seeds:
         said = f"{verdicts.MISSING} on enough seeds ({len(seeds)} of {max(wanted, verdicts.SEEDS)})"
     lines = [f'<a id="{claim.key}"></a>', "", f"## {claim.number}. {claim.paper}: {said}", "", claim.sentence, ""]
@@ -171,6 +180,9 @@ def _section(claim: Claim, seeds: Sequence[dict[str, Json]], wanted: int) -> tup
         lines += [*tables.table(head, rows), ""]
         head = ["effect", "mean [95 %]", "smallest of interest", "seeds", "verdict"]
         lines += [*tables.table(head, (_effect_row(c, *found) for c, found in effects)), ""]
+        if claim.measures:
+            head = ["also measured", "by seed", "presupposed"]
+            lines += [*tables.table(head, (_measure_row(measure, seeds) for measure in claim.measures)), ""]
     return said, [*lines, *([claim.note, ""] if claim.note else [])]
 
 
@@ -190,6 +202,15 @@ def _effect_row(contrast: Contrast, found: verdicts.Effect | None, said: str) ->
             shown += f" [{_number(found.low, contrast.unit)}, {_number(found.high, contrast.unit)}]"
     claimed = f"{smallest} {contrast.unit}" if contrast.kind == "greater" else f"no worse than −{smallest.lstrip('+')}"
     return [contrast.title, shown, claimed, str(len(found.values)) if found else "0", said]
+
+
+def _measure_row(measure: Measure, seeds: Sequence[dict[str, Json]]) -> list[str]:
+    """Every seed's value, and whether what the claim presupposes holds."""
+    shown = ", ".join(_number(value, measure.unit) for value in measure.values(seeds))
+    if measure.above is None:
+        return [measure.title, shown, "–"]
+    holds = "does not hold" if measure.fails(seeds) else "holds"
+    return [measure.title, shown, f"above {_number(measure.above, measure.unit)}: {holds}"]
 
 
 def _number(value: float, unit: str) -> str:

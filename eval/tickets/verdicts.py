@@ -30,7 +30,8 @@ RULE = (
     "lies above minus the smallest effect, **not seen** if it lies below, else **inconclusive at this scale**. A "
     "claim of "
     "several effects is seen if all are, not seen if any is not. The smallest effects were set before anything was "
-    "measured."
+    "measured. Where something that a claim presupposes does not hold on every seed, it is **inconclusive at this "
+    "scale** whatever its effects are; what is presupposed was written down after they were known."
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,9 +17,9 @@ from cards_deck.inference.engines import sparse_blocks as blocks
 from cards_deck.inference.engines import sparse_library as c
 from cards_deck.inference.engines.sparse_layout import WHOLE_LINES, Domain, Layout, layout_for, rounded_up
 from cards_deck.inference.engines.sparse_memory import assign
-from cards_deck.inference.engines.sparse_steps import ACTIVATIONS, Doubles, Step, fused_steps
+from cards_deck.inference.engines.sparse_steps import ACTIVATIONS, Doubles, Step, fused_steps, whole
 from cards_deck.inference.engines.sparse_values import Placed, copy, image_value, same, vector_value
-from cards_deck.inference.engines.sparse_weights import conv_lists, in_turns, signs, tap_counts
+from cards_deck.inference.engines.sparse_weights import Wholes, conv_lists, in_turns, signs, tap_counts
 from cards_deck.spectrum import Floats
 
 MOST_FLOATS = 1 << 27  # of a thread's activations: far above any real network, and a bound for a hostile file
@@ -178,7 +179,7 @@ class Planner:
     def _pool(self, step: Step) -> None:
         source = self.values[step.input]
         channels, *size = source.shape
-        kernel, stride, padding = (_whole(step, name) for name in ("kernel", "stride", "padding"))
+        kernel, stride, padding = (whole(step, name) for name in ("kernel", "stride", "padding"))
         height, width = ((length + 2 * padding - kernel) // stride + 1 for length in size)
         result = image_value((channels, height, width), self._layout(height, width))
         op = self._draft(step.op, source, result)
@@ -190,42 +191,39 @@ class Planner:
         if len(source.shape) == 1:
             self.values[step.output] = source
             return
-        channels, height, width = source.shape
-        result = vector_value(
-            channels if step.op == "global_avg_pool" else channels * height * width, max(self.kernels)
-        )
+        channels, *plane = source.shape
+        count = channels if step.op == "global_avg_pool" else channels * math.prod(plane)
+        result = vector_value(count, max(self.kernels))
         self._draft(step.op, source, result)
         self.values[step.output] = result
 
     def _linear(self, step: Step) -> None:
         weight = self.card.tensors[step.params["weight"]].astype(np.float64)
-        if step.scale is not None:
-            weight *= _full(step.scale, len(weight)).astype(np.float64)[:, None]
+        weight *= 1 if step.scale is None else _full(step.scale, len(weight)).astype(np.float64)[:, None]
         rows, columns = np.nonzero(weight)
-        values = weight[rows, columns].astype(np.float32)
-        self.values[step.output] = self._multiplied(self.values[step.input], len(weight), rows, columns, values, step)
+        kept = weight[rows, columns].astype(np.float32)
+        self.values[step.output] = self._multiplied(self.values[step.input], len(weight), rows, columns, kept, step)
 
     def _scaled_vector(self, step: Step, source: Placed) -> Placed:
         """A batch norm of a vector is a diagonal linear layer."""
         assert step.scale is not None
-        count = source.shape[0]
-        return self._multiplied(source, count, np.arange(count), np.arange(count), _full(step.scale, count), step)
+        each = np.arange(source.shape[0])
+        return self._multiplied(source, len(each), each, each, _full(step.scale, len(each)), step)
 
     def _multiplied(
-        self, source: Placed, count: int, rows: NDArray[np.intp], columns: NDArray[np.intp], values: Floats, step: Step
+        self, source: Placed, count: int, rows: Wholes, columns: Wholes, kept: Floats, step: Step
     ) -> Placed:
         """A linear layer of `count` outputs, by its weights that are kept, row after row."""
         result = vector_value(count, max(self.kernels))
         op = self._draft("linear", source, result)
-        op.outputs = count
-        op.first_entry = self._pointer(np.searchsorted(rows, np.arange(count + 1)).astype(np.int64))
-        op.offsets, op.values = self._pointer(columns.astype(np.uint32)), self._pointer(values)
+        op.outputs, op.first_entry = count, self._pointer(np.searchsorted(rows, np.arange(count + 1)).astype(np.int64))
+        op.offsets, op.values = self._pointer(columns.astype(np.uint32)), self._pointer(kept)
         op.shift = self._pointer(_full(step.shift if step.shift is not None else np.zeros(1), count))
         return result
 
     def _conv(self, step: Step) -> None:
         original = self.card.tensors[step.params["weight"]]
-        stride, padding, groups = (_whole(step, name) for name in ("stride", "padding", "groups"))
+        stride, padding, groups = (whole(step, name) for name in ("stride", "padding", "groups"))
         given = self.values[step.input]
         _, height, width = given.shape
         domain = Domain.of((height, width), original.shape[2:], stride, padding, self.kernels)
@@ -291,12 +289,6 @@ class Planner:
         op.guard = rounded_up(max(abs(shift) for shift in shifts), domain.layout.vector)
         sums = 0 if op.rows else op.sets * op.block * domain.layout.line
         self.scratch = max(self.scratch, rounded_up(sums + 2 * op.guard, max(self.kernels)))
-
-
-def _whole(step: Step, name: str) -> int:
-    value = step.attrs.get(name, 0)
-    assert isinstance(value, int)  # checked when the node was made
-    return value
 
 
 def _full(values: NDArray[np.floating], count: int) -> Floats:

@@ -61,6 +61,13 @@ def _number(node: Node, name: str) -> float:
     return value
 
 
+def whole(step: Step, name: str) -> int:
+    """An attribute that is a whole number, 0 where the node has none."""
+    value = step.attrs.get(name, 0)
+    assert isinstance(value, int)  # checked when the node was made
+    return value
+
+
 class _Fuser:
     def __init__(self, card: Card) -> None:
         self.card = card

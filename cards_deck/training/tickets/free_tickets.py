@@ -7,8 +7,9 @@ per ticket, each from weights, masks and an order of the data of its own. The an
 softmax: they are cards of one deck that answer together.
 
 Masks move at every `interval` all along, as in the published code, by a constant share. Momentum goes on from one stage
-to the next, as there, and a weight that the same update dropped and grew again starts at zero. What differs: grown
-weights have no momentum (there, they have that of their dense gradients); masks have exactly the wanted number of
+to the next, as there, and a weight that the same update dropped and grew again starts at zero. What differs: an
+update of the masks takes the place of the optimizer's step, as in RigL (there, the step is taken first); grown weights
+have no momentum (there, they have that of their dense gradients); masks have exactly the wanted number of
 weights (there, drawn one by one); a ticket is the last network of its refinement, not the best on validation images.
 """
 

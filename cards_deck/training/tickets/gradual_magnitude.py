@@ -69,6 +69,12 @@ class GradualMagnitude:
                 f"gradual_magnitude: {steps} steps leave none to prune on or none to train after the last pruning: "
                 "train longer, or move `start` and `end`"
             )
+        if round(self.end * steps) - round(self.start * steps) <= self.interval:
+            raise InputError(
+                f"gradual_magnitude: `interval` must let a pruning come between the first and the last, got "
+                f"{self.interval} for {round(self.end * steps) - round(self.start * steps)} steps between `start` and "
+                "`end`: lower it (--method.interval) or train longer"
+            )
         shapes = {name: tuple(weight.shape) for name, weight in prunable_weights(network).items()}
         sizes = {name: weight.numel() for name, weight in prunable_weights(network).items()}
         total = sum(sizes.values())

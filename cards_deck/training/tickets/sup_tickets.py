@@ -12,7 +12,8 @@ statistics are computed anew from the training images at the end: an average of 
 weights.
 
 Where the published code has a learning rate from 0.001 to 0.005 after a peak of 0.1, the rates here scale with the
-schedule's peak. Momentum goes on from cycle to cycle, as there.
+schedule's peak. Momentum goes on from cycle to cycle, as there. An update of the masks takes the place of the
+optimizer's step, as in RigL; the published code shares its masks' core with FreeTickets, where the step comes first.
 """
 
 from __future__ import annotations

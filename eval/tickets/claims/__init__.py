@@ -9,9 +9,9 @@ import importlib
 
 from cards_deck.errors import InputError
 from cards_deck.registry import discover
-from eval.tickets.claims._base import Arm, Arms, Claim, Contrast
+from eval.tickets.claims._base import Arm, Arms, Claim, Contrast, Measure
 
-__all__ = ["Arm", "Arms", "Claim", "Contrast", "all_claims", "claims_named"]
+__all__ = ["Arm", "Arms", "Claim", "Contrast", "Measure", "all_claims", "claims_named"]
 
 
 def all_claims() -> tuple[Claim, ...]:

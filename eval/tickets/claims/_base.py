@@ -36,6 +36,27 @@ class Contrast:
 
 
 @dataclass(frozen=True)
+class Measure:
+    """A number that no verdict is given on.
+
+    Attributes:
+        title: what it is, in words.
+        values: one for each seed.
+        above: what the claim presupposes, on every seed; None: it is only shown.
+        unit: as that of a contrast.
+    """
+
+    title: str
+    values: Effects
+    above: float | None = None
+    unit: str = "points"
+
+    def fails(self, seeds: Sequence[Arms]) -> bool:
+        """Whether what the claim presupposes does not hold."""
+        return self.above is not None and any(value <= self.above for value in self.values(seeds))
+
+
+@dataclass(frozen=True)
 class Claim:
     """The central claim of one paper.
 
@@ -48,6 +69,7 @@ class Claim:
         arms: by name, in the order of the report.
         contrasts: what the verdict is given on.
         note: what the verdict does not say.
+        measures: what else was measured, and what the claim presupposes.
     """
 
     number: int
@@ -58,6 +80,7 @@ class Claim:
     arms: Mapping[str, Arm]
     contrasts: tuple[Contrast, ...]
     note: str = ""
+    measures: tuple[Measure, ...] = ()
 
     def cells(self, scale: Scale, seeds: Sequence[int]) -> list[Cell]:
         """Every arm of every seed."""

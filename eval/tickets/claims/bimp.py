@@ -28,4 +28,7 @@ CLAIM = Claim(
         Contrast("LLR − FT, clean", gain("LLR", "FT")),
         Contrast("LLR − LRW, clean", gain("LLR", "LRW"), 0.003),
     ),
+    note="In so few epochs the stepwise learning rate makes LRW and FT nearly one arm: what LRW replays of the dense "
+    "training lies at its last rate, which is FT's, but for one epoch of the last round. The second effect is the "
+    "first one nearly again.",
 )

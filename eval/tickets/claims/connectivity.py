@@ -6,7 +6,7 @@ from functools import partial
 
 from eval.tickets.cells import Cell
 from eval.tickets.claims._arms import lottery
-from eval.tickets.claims._base import Arms, Claim, Contrast, Effects, gain, per_seed
+from eval.tickets.claims._base import Arms, Claim, Contrast, Effects, Measure, gain, per_seed
 from eval.tickets.scales import Scale, cell, described
 
 
@@ -26,6 +26,11 @@ def early(scale: Scale, seed: int) -> Cell:
 def late(scale: Scale, seed: int) -> Cell:
     """Rewound to a later point."""
     return lottery(scale, seed, scale.rewind)
+
+
+def height(name: str) -> Effects:
+    """The error barrier of one arm."""
+    return per_seed(lambda arms: float(arms[name]["barrier"]["height"]))
 
 
 def higher(one: str, other: str) -> Effects:
@@ -58,5 +63,11 @@ CLAIM = Claim(
         Contrast("barrier at 0 − barrier later, dense", higher("dense, apart at 0", "dense, apart later"), 0.02),
         Contrast("barrier at 0 − barrier later, ticket", higher("ticket, apart at 0", "ticket, apart later"), 0.02),
         Contrast("rewound later − rewound to 0, clean", gain("lottery, rewound later", "lottery, rewound to 0")),
+    ),
+    note="That copies which part later are not separated is in the heights, and no effect of its own. The ticket has "
+    "no barrier to lose: its copies are not separated at 0 either.",
+    measures=tuple(
+        Measure(f"barrier, {name}", height(name))
+        for name in ("dense, apart at 0", "dense, apart later", "ticket, apart at 0", "ticket, apart later")
     ),
 )

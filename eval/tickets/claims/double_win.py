@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from eval.tickets.cells import Cell
-from eval.tickets.claims._base import Arms, Claim, Contrast, Effects, gain, per_seed
+from eval.tickets.claims._base import Arms, Claim, Contrast, Effects, Measure, gain, per_seed
 from eval.tickets.scales import Scale, cell, described
 
 
@@ -20,6 +20,11 @@ def ticket(scale: Scale, seed: int, pretraining: str, density: float) -> Cell:
     options = {"pgd": {key: attack[key] for key in ("levels", "steps", "images")}}
     setting = scale.setting(scale.with_epochs(0.5))
     return cell(f"double_win-{pretraining}-d{density:g}", scale, seed, method, options=options, setting=setting)
+
+
+def under_attack(name: str) -> Effects:
+    """Accuracy under PGD of one arm."""
+    return per_seed(lambda arms: float(arms[name]["pgd"]["ticket"]))
 
 
 def robust(one: str, other: str) -> Effects:
@@ -54,5 +59,9 @@ CLAIM = Claim(
             "robust − standard pre-training, PGD",
             robust("ticket, robust pre-training", "ticket, standard pre-training"),
         ),
+    ),
+    measures=tuple(
+        Measure(f"accuracy under PGD, {name}", under_attack(name))
+        for name in ("dense, robust pre-training", "ticket, robust pre-training", "ticket, standard pre-training")
     ),
 )

@@ -6,7 +6,7 @@ import math
 from functools import partial
 
 from eval.tickets.cells import Cell
-from eval.tickets.claims._base import Arms, Claim, Contrast, accuracy, per_seed
+from eval.tickets.claims._base import Arms, Claim, Contrast, Measure, accuracy, gain, per_seed
 from eval.tickets.scales import Scale, cell, described
 
 LARGE, TINY = 0.5, 0.05
@@ -45,5 +45,11 @@ CLAIM = Claim(
     contrasts=(
         Contrast(f"gap at {TINY:g} − gap at {LARGE:g}, clean", per_seed(wider), 0.01),
         Contrast("log2(compression / theoretical speed-up)", per_seed(disagreement), 0.1, "greater", "octaves"),
+    ),
+    note="The effect is a difference of gaps: that random pruning is not much worse where much is left has no effect "
+    "of its own, and the gaps say how little that is so here.",
+    measures=tuple(
+        Measure(f"magnitude − random at {density:g}, clean", gain(f"magnitude, {density:g}", f"random, {density:g}"))
+        for density in (LARGE, TINY)
     ),
 )

@@ -8,11 +8,11 @@ from eval.tickets.cells import Cell
 from eval.tickets.claims._base import Claim, Contrast, gain
 from eval.tickets.scales import Scale, cell, described
 
-EPOCHS = 1.5  # of the scale's: a third of them are cycles
+EPOCHS = 1.5  # of the scale's
 
 
 def superposed(scale: Scale, seed: int, name: str = "sup_tickets", **changes: Any) -> Cell:
-    """Three cycles in the last quarter of the epochs."""
+    """Three cycles at the end, of a quarter of the epochs rounded to whole ones each."""
     fields: dict[str, Any] = {"density": scale.density, "interval": scale.interval, "tickets": 3, "share": 0.25}
     return cell(
         name,
@@ -40,7 +40,7 @@ CLAIM = Claim(
     paper="Yin et al., UAI 2022",
     sentence="Superposing cheap tickets into one of the same density is more accurate than the tickets themselves and "
     "than sparse training of the same length.",
-    setting="three cycles in the last quarter of the run; batch-norm recomputed for both",
+    setting="three cycles at the end of the run, at the small scale of an epoch each; batch-norm recomputed for both",
     arms={"superposed": superposed, "last cheap ticket": last_cheap, "RigL": plain},
     contrasts=(
         Contrast("superposed − last cheap ticket, clean", gain("superposed", "last cheap ticket"), 0.003),
