@@ -1,0 +1,114 @@
+"""Choosing a gate: the cheapest near the best, on images and shifts not fitted on, that loses little anywhere."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from gate_rows import CELLS, SKILL, known, observed
+
+from cards_deck.errors import InputError
+from cards_deck.gate_config import GateConfig
+from cards_deck.inference.gates import GATES, Chosen, Judged, Known, choose_gate, fit_gate, judge
+
+ROWS, OTHERS = observed(), observed(seed=1)
+
+
+def test_the_cheapest_gate_near_the_best_is_chosen_on_images_it_was_not_fitted_on() -> None:
+    chosen = choose_gate(ROWS, known(), GateConfig(max_cards=2, abstain_below=0.2), most_cards=2.0)
+    assert set(chosen.candidates) == set(GATES.names())
+    everything = [one for found in chosen.candidates.values() for one in found]
+    within = [one for one in everything if one.score.cards <= 2.01 and one.gate.limit <= 2]
+    best = max(one.score.score for one in within)
+    near = [one for one in within if best - one.score.score <= one.behind[1] + 1e-9]
+    assert chosen.best in near
+    assert chosen.best.score.cards == pytest.approx(min(one.score.cards for one in near), abs=0.01)
+    assert chosen.gate.config.abstain_below == 0.2
+    assert chosen.as_dict()["kind"] == chosen.kind == chosen.best.gate.config.kind
+    crossed = [
+        judge(fit_gate("router", ROWS.rows(fitted), GateConfig(max_cards=2), known()), ROWS.rows(judged))
+        for fitted, judged in ROWS.folds()
+    ]
+    judged = Judged.merged(crossed, ROWS.folds(), ROWS)
+    assert chosen.candidates["router"][-1].score == judged.score
+    refitted = fit_gate("router", ROWS, GateConfig(max_cards=2), known())
+    weights = chosen.candidates["router"][-1].gate.config.arrays["weights"]
+    assert np.array_equal(weights, refitted.config.arrays["weights"])
+
+
+def test_a_larger_budget_is_spent_only_where_it_helps() -> None:
+    """With one card that knows everything a second one is worth nothing."""
+    skill = np.array([[6.0, 6.0, 6.0], [0.0, 0.0, 0.0], [0.1, 0.1, 0.1], [0.0, 0.0, 0.0]])
+    chosen = choose_gate(observed(skill=skill), known(), GateConfig(max_cards=3), most_cards=3.0)
+    assert chosen.best.score.cards < 1.1
+    budgets = [one.budget for one in chosen.candidates["router"]]
+    assert budgets == sorted(set(budgets))
+    assert {one.gate.config.max_cards for found in chosen.candidates.values() for one in found} == {3}
+
+
+def test_no_gate_is_chosen_that_loses_too_much_in_a_cell() -> None:
+    """Gates fitted without the fog send it to the wrong cards, and still score best on average."""
+    rows = observed(cells=("clean", "fog 1", "blur 1"))
+
+    def chosen(most_loss: float) -> Chosen:
+        return choose_gate(rows, known(), GateConfig(max_cards=2), most_cards=2.0, most_loss=most_loss)
+
+    free, tight, none = chosen(1.0), chosen(0.07), chosen(0.0)
+    cheap = [one for found in free.candidates.values() for one in found if one.score.cards <= 2.01]
+    best = max(cheap, key=lambda one: one.score.score)
+    assert best.score.score - free.best.score.score <= free.best.behind[1] + 1e-9
+    assert free.best.worst[1] > 0.07
+    within = [one for one in cheap if one.worst[1] <= 0.07]
+    assert tight.best.worst[1] <= 0.07
+    assert tight.best.score.score == max(one.score.score for one in within)
+    # Where no gate loses so little, the one that loses least.
+    assert none.best.worst[1] == min(one.worst[1] for one in cheap) > 0
+    for loss in (-0.1, 1.1, float("nan")):
+        with pytest.raises(InputError, match="from 0 to 1"):
+            chosen(loss)
+
+
+def test_the_plain_average_is_not_chosen_beyond_the_decks_limit() -> None:
+    """However good it is: three cards of one kind help each other most on average."""
+    skill = np.array([[1.0, 1.0, 1.0]] * 3 + [[0.1, 0.1, 0.1]])
+    bound = choose_gate(observed(skill=skill), known(), GateConfig(max_cards=2), most_cards=4.0)
+    free = choose_gate(observed(skill=skill), known(), GateConfig(max_cards=3), most_cards=4.0, kinds=["uniform"])
+    assert bound.candidates["uniform"][0].score.score > bound.best.score.score
+    assert bound.kind != "uniform"
+    assert bound.best.score.cards <= 2
+    assert free.kind == "uniform"
+
+
+def test_differences_of_gates_are_paired_over_images() -> None:
+    gates = [fit_gate(kind, ROWS, GateConfig(max_cards=1), known(), most_cards=1.0) for kind in ("router", "cascade")]
+    one, other = (judge(gate, OTHERS) for gate in gates)
+    gain, error = one.minus(other)
+    assert gain == pytest.approx(one.score.score - other.score.score)
+    of_image = [float((OTHERS.share * (one.right * 1.0 - other.right))[OTHERS.image == i].sum()) for i in range(60)]
+    assert error == pytest.approx(np.std(of_image, ddof=1) * np.sqrt(60))
+    again = np.random.default_rng(0).integers(0, 60, (4000, 60))
+    assert error == pytest.approx(np.array(of_image)[again].sum(axis=1).std(), rel=0.1)
+    cell, loss = one.worst(other)
+    losses = {name: (other.right * 1.0 - one.right)[OTHERS.cell == place].mean() for place, name in enumerate(CELLS)}
+    assert (cell, loss) == (max(losses, key=lambda name: losses[name]), pytest.approx(max(losses.values())))
+    folds = OTHERS.folds()
+    parts = [judge(gates[0], OTHERS.rows(fold.judged)) for fold in folds]
+    assert Judged.merged(parts, folds, OTHERS).same(one)
+
+
+def test_kinds_that_do_not_fit_are_left_out() -> None:
+    """A third augmentation without a reference."""
+    lost = Known(known().references, ("plain", "noise", "other", "mixed"), (0, 1, 2))
+    chosen = choose_gate(ROWS, lost, kinds=["spectral", "softmax", "router"])
+    assert (list(chosen.candidates), set(chosen.skipped)) == (["router"], {"spectral", "softmax"})
+    assert "no reference spectrum for other" in chosen.skipped["spectral"]
+    with pytest.raises(InputError, match="no gate fits this deck: spectral"):
+        choose_gate(ROWS, lost, kinds=["spectral"])
+    with pytest.raises(InputError, match="4 cards, the deck has 3"):
+        fit_gate("router", ROWS, GateConfig(), known(3))
+
+
+def test_equal_cards_leave_the_simplest_gate() -> None:
+    alone = observed(skill=SKILL[:1])
+    assert (
+        choose_gate(alone, Known(known().references, ("plain",), (0,)), kinds=["router", "uniform"]).kind == "uniform"
+    )
