@@ -17,6 +17,7 @@ COMMANDS = {
     "train": "find a sparse card on a data set, or fine-tune one under another augmentation",
     "methods": "list the methods that find sparse cards, with their papers",
     "build": "make a whole deck by a recipe, one file: train, pack, average, fit the gate",
+    "search": "train the cards of a recipe as trials and rank them on validation images",
     "pack": "measure cards on validation images, make the gate and write a deck",
     "blend": "average cards of a deck into one more: WiSE-FT of two, or a soup",
     "stability": "train two copies of a card apart and measure the barrier between them",
@@ -29,7 +30,7 @@ COMMANDS = {
 }
 FAILED = 1  # what the system refused: a full disk, a file that may not be read
 STOPPED = 130  # as a shell has it for a program ended by Ctrl-C
-RESUMED = ("train", "build", "stability")
+RESUMED = ("train", "build", "search", "stability")
 REFUSED = 2  # exit status for wrong arguments, as argparse has it, and for everything refused on purpose
 
 

@@ -133,4 +133,32 @@ def test_the_command_builds_and_lists_the_deck(
     assert "cannot be read" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main(["build", "--help"])
-    assert "cifar10-flagship, cifar10-independent, cifar10-starter" in " ".join(capsys.readouterr().out.split())
+    assert "cifar10-flagship, cifar10-independent, cifar10-search, cifar10-starter" in " ".join(
+        capsys.readouterr().out.split()
+    )
+
+
+def test_a_search_ranks_the_cards_by_themselves(
+    recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also cards of different settings of one augmentation, of which no deck could be made."""
+    path = tmp_path / "trials.toml"
+    path.write_text(
+        recipe.read_text().replace("[gate]", "[gate]\ncorrupted_images = 8")
+        + '[[card]]\nname = "fourth"\nseed = 7\naugmentation = { name = "augmix", width = 1 }\n'
+    )
+    save_npz(patterns(80), tmp_path)
+    flags = ["--data", str(tmp_path), "--name", "patterns", "--device", "cpu", "--quiet"]
+    where = ["--work", str(tmp_path / "work"), "--out", str(tmp_path / "search.json")]
+    assert main(["search", str(path), *flags, *where]) == 0
+    found = json.loads((tmp_path / "search.json").read_text())
+    assert {row["name"] for row in found["trials"]} == {"first", "second", "third", "fourth"}
+    scores = [row["validation"]["score"] for row in found["trials"]]
+    assert scores == sorted(scores, reverse=True)
+    row = next(row for row in found["trials"] if row["name"] == "fourth")
+    assert row["recipe"]["augmentation"]["width"] == 1
+    assert row["validation"]["n"] == 8
+    accuracy, corrupted = row["validation"]["accuracy"], row["validation"]["corrupted"]
+    assert row["validation"]["score"] == pytest.approx((accuracy + corrupted) / 2, abs=1e-6)
+    said = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in said[1:-1]] == [row["name"] for row in found["trials"]]

@@ -74,7 +74,7 @@ def test_a_file_is_read_with_what_cards_share_and_what_differs(tmp_path: Path) -
 def test_recipes_of_the_package_are_whole(name: str) -> None:
     deck = read_deck_recipe(name)
     assert deck.name == name
-    assert len({card.recipe.seed for card in deck.cards}) == len(deck.cards)
+    assert len({card.recipe for card in deck.cards}) == len(deck.cards)
     small = deck.small()
     assert [card.name for card in small.cards] == [card.name for card in deck.cards]
     assert all(card.recipe.schedule.epochs == 1 for card in small.cards)

@@ -17,15 +17,25 @@ from cards_deck.commands.pack import require_training
 
 def configure(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
     """Add the flags."""
+    add_recipe(parser)
+    add_data(parser)
+    group = add_training(parser)
+    group.add_argument("--out", type=Path, metavar="FOLDER", help="the deck's (models/NAME of the recipe)")
+    group.add_argument("--work", type=Path, metavar="FOLDER", help="checkpoints, logs and cards (runs/NAME)")
+
+
+def add_recipe(parser: argparse.ArgumentParser) -> None:
+    """Add the argument that names a recipe; the description lists those of the package."""
     require_training()
     from cards_deck.training.deck_recipe import bundled
 
     parser.description = str(parser.description).format(bundled=", ".join(bundled()))
     parser.add_argument("recipe", metavar="RECIPE", help="a TOML file, or the name of a recipe of the package")
-    add_data(parser)
+
+
+def add_training(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """Add the flags of training the cards of a recipe; returns their group."""
     group = parser.add_argument_group("run")
-    group.add_argument("--out", type=Path, metavar="FOLDER", help="the deck's (models/NAME of the recipe)")
-    group.add_argument("--work", type=Path, metavar="FOLDER", help="checkpoints, logs and cards (runs/NAME)")
     group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ... (auto)")
     group.add_argument("--processes", type=int, default=1, metavar="N", help="cards trained at a time (1)")
     group.add_argument("--quiet", action="store_true", help="show no progress")
@@ -33,6 +43,7 @@ def configure(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
         "--smoke", action="store_true",
         help="try all steps on a few images, with small networks and one epoch each (into runs/NAME-smoke)",
     )  # fmt: skip
+    return group
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -48,6 +48,19 @@ def build_deck(
         smoke: a trial of all steps on a few images, in a minute.
         quiet: show no progress.
     """
+    wanted = train_cards(recipe, load, work, device=device, processes=processes, smoke=smoke, quiet=quiet)
+    train, validation = data_of(recipe, load, smoke)
+    cards = [read_card(card_file(work, card.name)) for card in wanted.cards]
+    deck = _packed(wanted, cards, train, validation, smoke)
+    write_deck(deck, out)
+    _keep_logs(wanted, work, out / "logs")
+    return deck
+
+
+def train_cards(
+    recipe: DeckRecipe, load: Callable[[], Data], work: Path, *, device: str, processes: int, smoke: bool, quiet: bool
+) -> DeckRecipe:
+    """Train every card of `recipe` that `work` lacks; returns what was followed, with `smoke` a small recipe."""
     if processes < 1:
         raise InputError(f"`processes` must be at least 1, got {processes}")
     choose_device(device)
@@ -60,12 +73,7 @@ def build_deck(
         else:
             with ProcessPoolExecutor(min(processes, len(wave)), mp_context=get_context("spawn")) as pool:
                 list(pool.map(make, wave))
-    train, validation = _data(recipe, load, smoke)
-    cards = [read_card(_file(work, card.name)) for card in wanted.cards]
-    deck = _packed(wanted, cards, train, validation, smoke)
-    write_deck(deck, out)
-    _keep_logs(wanted, work, out / "logs")
-    return deck
+    return wanted
 
 
 def _waves(cards: tuple[CardRecipe, ...]) -> Iterator[list[CardRecipe]]:
@@ -84,7 +92,7 @@ def _make(
     """Train one card into its folder, and note how fast that was."""
     if recipe.threads is not None:
         set_threads(recipe.threads)
-    train, validation = _data(recipe, load, smoke)
+    train, validation = data_of(recipe, load, smoke)
     folder = work / card.name
     if card.parent is None:
         cards = train_card(card.recipe, train, validation, folder, device=device, quiet=quiet)
@@ -92,7 +100,7 @@ def _make(
             raise InputError(f"card {card.name!r}: its method gives {len(cards)} cards, and one is wanted")
         (made,) = cards
     else:
-        parent = read_card(_file(work, card.parent))
+        parent = read_card(card_file(work, card.parent))
         made = fine_tune_card(card.recipe, parent, train, validation, folder, device=device, quiet=quiet)
     if not (folder / SPEED).exists():
         size = train.images.shape[1]
@@ -100,7 +108,8 @@ def _make(
         write_bytes(folder / SPEED, (json.dumps(speed, indent=1) + "\n").encode())
 
 
-def _data(recipe: DeckRecipe, load: Callable[[], Data], smoke: bool) -> Data:
+def data_of(recipe: DeckRecipe, load: Callable[[], Data], smoke: bool) -> Data:
+    """(training, validation) images, with `smoke` a few of them."""
     train, validation = load()
     if not smoke:
         return train, validation
@@ -130,5 +139,6 @@ def _keep_logs(recipe: DeckRecipe, work: Path, logs: Path) -> None:
         shutil.copy(work / card.name / SPEED, logs / f"{card.name}.{SPEED}")
 
 
-def _file(work: Path, name: str) -> Path:
+def card_file(work: Path, name: str) -> Path:
+    """Where the card of that name lies."""
     return work / name / f"{name}{SUFFIX}"

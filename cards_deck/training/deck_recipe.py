@@ -6,7 +6,7 @@
     [recipe]         network, method, augmentation, schedule and seed that the cards share
     [[card]]         name, and what differs; `from` names the card whose mask and weights it is fine-tuned from
     [[soup]]         name, and `of`: the cards of which it is the average
-    [smoke]          network, method, images and batch_size of a trial that takes a minute anywhere
+    [smoke]          network, images and batch_size of a trial that takes a minute anywhere
 
 Members of registries are written { name = "rigl", density = 0.1 }; fields that are left out have their defaults.
 """
@@ -28,12 +28,13 @@ from cards_deck.training.decks import make_deck
 from cards_deck.training.networks import NETWORKS, Network
 from cards_deck.training.recipe import Recipe
 from cards_deck.training.schedule import Schedule
-from cards_deck.training.tickets import METHODS, TicketMethod
+from cards_deck.training.tickets import METHODS
 
 FOLDER = Path(__file__).with_name("recipes")
 SUFFIX = ".toml"
 GATE = frozenset(inspect.signature(make_deck).parameters) - {"name", "version", "cards", "train", "validation", "seed"}
 PARTS: Mapping[str, Registry[Any]] = {"network": NETWORKS, "method": METHODS, "augmentation": AUGMENTATIONS}
+SMOKE_INTERVAL = 2
 Table = Mapping[str, Any]
 
 
@@ -56,10 +57,9 @@ class SoupRecipe:
 
 @dataclass(frozen=True)
 class Smoke:
-    """How a trial is made small: another network and method (None: the recipe's own), few images, one epoch."""
+    """How a trial is made small: another network (None: the recipe's own), few images, one epoch."""
 
     network: Network | None = None
-    method: TicketMethod | None = None
     images: int = 640
     batch_size: int = 32
 
@@ -86,8 +86,10 @@ class DeckRecipe:
 
     def _small(self, recipe: Recipe) -> Recipe:
         schedule = replace(recipe.schedule, epochs=1, batch_size=self.smoke.batch_size)
-        network, method = self.smoke.network or recipe.network, self.smoke.method or recipe.method
-        return replace(recipe, network=network, method=method, schedule=schedule)
+        method = recipe.method
+        if hasattr(method, "interval"):  # of steps: there are few of them
+            method = replace(method, interval=SMOKE_INTERVAL)  # type: ignore[type-var]
+        return replace(recipe, network=self.smoke.network or recipe.network, method=method, schedule=schedule)
 
 
 def bundled() -> tuple[str, ...]:
@@ -171,11 +173,11 @@ def _soup(table: Table, cards: Mapping[str, CardRecipe]) -> SoupRecipe:
 
 def _smoke(table: Table) -> Smoke:
     _only(table, {one.name for one in fields(Smoke)}, "[smoke]")
-    parts = {key: PARTS[key].restore(table[key]) for key in ("network", "method") if key in table}
+    network = NETWORKS.restore(table["network"]) if "network" in table else None
     images, batch = _count(table, "images", Smoke.images, least=2), _count(table, "batch_size", Smoke.batch_size)
     assert images is not None
     assert batch is not None
-    return Smoke(**parts, images=images, batch_size=batch)
+    return Smoke(network, images, batch)
 
 
 def _only(table: Table, known: set[str] | frozenset[str], where: str) -> None:
