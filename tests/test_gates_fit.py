@@ -58,6 +58,10 @@ def test_folds_judge_every_row_once_by_other_images_and_other_shifts() -> None:
             assert (len(set(one.image[fitted].tolist())), len(set(one.image[judged].tolist()))) == (30, 30)
     with pytest.raises(InputError, match="at least two images"):
         ROWS.rows(ROWS.image == 0).folds()
+    with pytest.raises(InputError, match="at least two images of each cell"):
+        ROWS.rows((ROWS.cell == 0) | (ROWS.image == 0)).folds()
+    alone = observed(skill=SKILL[:, :1], cells=("fog 1",))
+    assert [int(fold.fitted.sum()) for fold in alone.folds()] == [30, 30], "a shift that is all there is"
 
 
 @pytest.mark.parametrize(
@@ -233,16 +237,16 @@ def test_no_gate_is_chosen_that_loses_too_much_in_a_cell() -> None:
     def chosen(most_loss: float) -> Chosen:
         return choose_gate(rows, known(), GateConfig(max_cards=2), most_cards=2.0, most_loss=most_loss)
 
-    free, tight, none = chosen(1.0), chosen(0.07), chosen(0.0)
+    free, tight, none = chosen(1.0), chosen(0.05), chosen(0.0)
     cheap = [one for found in free.candidates.values() for one in found if one.score.cards <= 2.01]
     best = max(cheap, key=lambda one: one.score.score)
     assert best.score.score - free.best.score.score <= free.best.behind[1] + 1e-9
-    assert free.best.worst[1] > 0.07
-    within = [one for one in cheap if one.worst[1] <= 0.07]
-    assert tight.best.worst[1] <= 0.07
+    assert free.best.worst.surely > 0.05
+    within = [one for one in cheap if one.worst.surely <= 0.05]
+    assert tight.best.worst.surely <= 0.05
     assert tight.best.score.score == max(one.score.score for one in within)
     # Where no gate loses so little, the one that loses least.
-    assert none.best.worst[1] == min(one.worst[1] for one in cheap) > 0
+    assert none.best.worst.loss == min(one.worst.loss for one in cheap) > 0
     for loss in (-0.1, 1.1, float("nan")):
         with pytest.raises(InputError, match="from 0 to 1"):
             chosen(loss)
@@ -268,9 +272,12 @@ def test_differences_of_gates_are_paired_over_images() -> None:
     assert error == pytest.approx(np.std(of_image, ddof=1) * np.sqrt(60))
     again = np.random.default_rng(0).integers(0, 60, (4000, 60))
     assert error == pytest.approx(np.array(of_image)[again].sum(axis=1).std(), rel=0.1)
-    cell, loss = one.worst(other)
+    cell, loss, spread = one.worst(other)
     losses = {name: (other.right * 1.0 - one.right)[OTHERS.cell == place].mean() for place, name in enumerate(CELLS)}
     assert (cell, loss) == (max(losses, key=lambda name: losses[name]), pytest.approx(max(losses.values())))
+    there = (other.right * 1.0 - one.right)[OTHERS.cell == CELLS.index(cell)]
+    assert spread == pytest.approx(there.std() / np.sqrt(60))
+    assert one.worst(other).surely == pytest.approx(loss - spread)
     folds = OTHERS.folds()
     parts = [judge(gates[0], OTHERS.rows(fold.judged)) for fold in folds]
     assert Judged.merged(parts, folds, OTHERS).same(one)
