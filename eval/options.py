@@ -174,7 +174,10 @@ def with_gate(deck: Deck, options: argparse.Namespace) -> tuple[Deck, str]:
     parts = [gate.kind]
     if gate.kind == "spectral":
         parts += [f"maxcards{gate.max_cards}", f"margin{gate.parameters.get('margin', 0.1):g}"]
-    return dataclasses.replace(deck, gate=gate), f"{deck.name}@{'-'.join(parts)}"
+    # What the manifest says of the deck's own gate is not so of another one.
+    most_loss = {key: value for key, value in deck.measured.get("gate", {}).items() if key == "most_loss"}
+    changed_deck = dataclasses.replace(deck, gate=gate, measured={**deck.measured, "gate": most_loss})
+    return changed_deck, f"{deck.name}@{'-'.join(parts)}"
 
 
 def _overrides(options: argparse.Namespace) -> dict[str, Any]:

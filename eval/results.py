@@ -179,8 +179,10 @@ def _costs(measured: Measured, route: str) -> Json:
 def _promised(deck: Deck) -> Json | None:
     """What the deck's own gate may lose in a cell, and lost at most in those of its maker, by the deck's manifest."""
     made = deck.measured.get("gate", {})
+    if "tuned" in made:
+        return None
     found = {"most_loss": made.get("most_loss"), **made.get("chosen", {})}
-    names = ("most_loss", "worst_validation_cell", "worst_validation_loss")
+    names = ("most_loss", "worst_validation_cell", "worst_validation_loss", "worst_validation_error")
     return {name: found[name] for name in names} if all(found.get(name) is not None for name in names) else None
 
 

@@ -104,7 +104,12 @@ class Maker(BeyondMaker):
             "most_cards": 2.0,
             "chosen": "spectrum_cascade",
             "chosen_budget": 1.5,
-            "promised": {"most_loss": 0.03, "worst_validation_cell": "spatter 4", "worst_validation_loss": 0.012},
+            "promised": {
+                "most_loss": 0.03,
+                "worst_validation_cell": "spatter 4",
+                "worst_validation_loss": 0.012,
+                "worst_validation_error": 0.002,
+            },
             "skipped": {},
             "kinds": {
                 kind: {

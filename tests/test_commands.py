@@ -145,9 +145,18 @@ def test_the_table_shows_measured_accuracy() -> None:
 
 def test_the_table_shows_what_the_gate_was_found_to_cost() -> None:
     made = fake_deck()
-    chosen = {"cards": 1.703, "worst_validation_loss": 0.0048, "worst_validation_cell": "spatter 4"}
-    shown = table(type(made)(**{**vars(made), "measured": {"gate": {"chosen": chosen}}}))
-    assert "1.70 cards per image, at worst 0.5 points below the average of all (spatter 4)" in shown
+    chosen = {"cards": 1.703, "worst_validation_loss": 0.0048, "worst_validation_error": 0.001,
+              "worst_validation_cell": "spatter 4"}  # fmt: skip
+
+    def shown(**changes: Any) -> str:
+        gate = {"most_loss": 0.03, "chosen": chosen | changes.pop("chosen", {})} | changes
+        return table(type(made)(**{**vars(made), "measured": {"gate": gate}}))
+
+    assert "1.70 cards per image, at worst 0.5 points below the average of all (spatter 4)\n" in shown()
+    assert "1.70 cards per image, nowhere below the average of all\n" in shown(chosen={"worst_validation_loss": -0.001})
+    assert "(spatter 4), more than the 0.3 allowed" in shown(most_loss=0.003)
+    assert "allowed" not in shown(most_loss=0.004), "within one standard error"
+    assert "at worst" not in shown(tuned={})
     assert "at worst" not in table(made)
 
 

@@ -53,6 +53,10 @@ def test_folds_judge_every_row_once_by_other_images_and_other_shifts() -> None:
             assert (len(set(one.image[fitted].tolist())), len(set(one.image[judged].tolist()))) == (30, 30)
     with pytest.raises(InputError, match="at least two images"):
         ROWS.rows(ROWS.image == 0).folds()
+    with pytest.raises(InputError, match="at least two images of each cell"):
+        ROWS.rows((ROWS.cell == 0) | (ROWS.image == 0)).folds()
+    alone = observed(skill=SKILL[:, :1], cells=("fog 1",))
+    assert [int(fold.fitted.sum()) for fold in alone.folds()] == [30, 30], "a shift that is all there is"
 
 
 @pytest.mark.parametrize(

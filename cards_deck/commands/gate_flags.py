@@ -29,8 +29,8 @@ def add_kind(
     )  # fmt: skip
     group.add_argument(
         "--most-loss", type=loss, default=most_loss, metavar="SHARE",
-        help="most accuracy to lose against the plain average of all cards under any validation corruption, each left "
-        f"out of the fit that is judged on it ({told or f'{most_loss:g}'})",
+        help="most accuracy to lose against the plain average of all cards, on validation images clean, augmented or "
+        f"under any corruption, each left out of the fit that is judged on it ({told or f'{most_loss:g}'})",
     )  # fmt: skip
 
 

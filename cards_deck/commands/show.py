@@ -66,15 +66,15 @@ def _summary(deck: Deck) -> list[str]:
 
 def _promise(deck: Deck) -> str:
     """What the gate was found to cost on validation images that it was not fitted on."""
-    found = deck.measured.get("gate", {}).get("chosen", {})
-    try:
-        return (
-            f"; on validation images {found['cards']:.2f} cards per image, at worst "
-            f"{100 * found['worst_validation_loss']:.1f} points below the average of all "
-            f"({found['worst_validation_cell']})"
-        )
-    except KeyError:
+    made = deck.measured.get("gate", {})
+    found = made.get("chosen", {})
+    if "tuned" in made or "worst_validation_loss" not in found:
         return ""
+    loss, error, most = found["worst_validation_loss"], found["worst_validation_error"], made["most_loss"]
+    where = f"points below the average of all ({found['worst_validation_cell']})"
+    worst = f"at worst {100 * loss:.1f} {where}" if loss > 0 else "nowhere below the average of all"
+    more = f", more than the {100 * most:g} allowed: no other gate loses less" if loss - error > most + 1e-9 else ""
+    return f"; on validation images {found['cards']:.2f} cards per image, {worst}{more}"
 
 
 def _row(card: Card, deck: Deck, size: int) -> tuple[str, ...]:

@@ -39,9 +39,9 @@ def _note(suites: Suites) -> str:
     marked = "the best by it is marked. "
     if "chosen_budget" in found:
         marked = (
-            "marked is the cheapest within one standard error of the best; the deck's own gate was chosen in the same "
-            "way by whoever made it, on more images. The picture also has each kind fitted for fewer passes, joined by "
-            "a line. "
+            "marked is the cheapest within one standard error, or a tenth of a point, of the best; the deck's own gate "
+            "was chosen in the same way by whoever made it, on more images. The picture also has each kind fitted for "
+            "fewer passes, joined by a line. "
         )
     return (
         f"Accuracy in %, 95 % intervals below. The deck's own gate is of the kind “{own}”. The others were fitted on "
@@ -127,10 +127,12 @@ def _worst(suite: Json) -> Text:
 def _promised(made: Json | None) -> str:
     if made is None:
         return ""
+    loss, error = made["worst_validation_loss"], made["worst_validation_error"]
+    more = "; no other gate lost less" if loss - error > made["most_loss"] + 1e-9 else ""
     return (
         f" Whoever made the deck allowed it {100 * made['most_loss']:g} points in any cell of validation images, with "
-        f"each corruption left out of the fit that was judged on it; at worst it lost "
-        f"{100 * made['worst_validation_loss']:.1f} there ({made['worst_validation_cell']})."
+        f"each corruption left out of the fit that was judged on it; at worst it lost {100 * loss:.1f} there "
+        f"({made['worst_validation_cell']}){more}."
     )
 
 

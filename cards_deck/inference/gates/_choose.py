@@ -12,10 +12,11 @@ from typing import Any
 from cards_deck.errors import InputError
 from cards_deck.gate_config import GateConfig
 from cards_deck.inference.gates._base import GATES, BaseGate, Known
-from cards_deck.inference.gates._observed import Judged, Observed, Score, judge
+from cards_deck.inference.gates._observed import Judged, Observed, Score, Worst, judge
 from cards_deck.inference.gates.uniform import UniformGate
 
 BUDGETS = (1.0, 1.25, 1.5, 1.75, 2.0, 3.0, 4.0, 6.0, 8.0)  # mean cards per image that gates are fitted for
+WORTH = 0.001  # of the score: a tenth of a point is worth no pass, however surely it is there
 # A threshold that spends the budget on some of the images may spend a little more on the others.
 SLACK = 1.005
 
@@ -25,24 +26,24 @@ class Candidate:
     """A kind fitted for one budget.
 
     `score`: on images and corruptions that it was not fitted on (`Observed.folds`). `worst`: in which of these cells it
-    loses most against the plain average of the deck, and how much accuracy, in [-1, 1].
+    loses most against the plain average of the deck, how much accuracy, in [-1, 1], and the standard error of that.
     `behind`: how far its score lies below the best candidate's, and the standard error of that, over images. `gate`:
     fitted on all rows.
     """
 
     budget: float
     score: Score
-    worst: tuple[str, float]
+    worst: Worst
     behind: tuple[float, float]
     gate: BaseGate
 
     def as_dict(self) -> dict[str, Any]:
         """Rounded JSON form, without the gate."""
-        cell, loss = self.worst
         behind, error = (round(value, 6) for value in self.behind)
         return {
             **self.score.as_dict(), "budget": self.budget, "behind": behind, "standard_error": error,
-            "worst_validation_cell": cell, "worst_validation_loss": round(loss, 6),
+            "worst_validation_cell": self.worst.cell, "worst_validation_loss": round(self.worst.loss, 6),
+            "worst_validation_error": round(self.worst.error, 6),
         }  # fmt: skip
 
 
@@ -128,9 +129,10 @@ def choose_gate(
     can be fitted on.
 
     A gate is eligible within `most_cards` mean cards per image, the deck's `max_cards`, and `most_loss` of accuracy
-    below the plain average in its worst cell. A pass that buys nothing is not spent: of the eligible the cheapest wins
-    whose score is within one standard error of the best one's (the rule of Breiman et al., CART 1984, section 3.4.3,
-    with cards in the place of leaves, and the error of the paired difference in that of the best score); of equally
+    below the plain average in its worst cell, or one standard error of that more. A pass that buys nothing is not
+    spent: of the eligible the cheapest wins whose score is within `WORTH` or one standard error of the best one's (the
+    rule of Breiman et al., CART 1984, section 3.4.3, with cards in the place of leaves, and the error of the paired
+    difference in that of the best score, which is next to nothing between gates that answer nearly alike); of equally
     cheap ones the best, then the one that has learned fewer numbers. Where none loses so little, the one wins that
     loses least, and where none is so cheap, the cheapest. Every gate is then fitted on all rows. Kinds that do not fit
     the deck (such as one that needs a reference for each card) are skipped. InputError where all are, for a budget
@@ -144,7 +146,7 @@ def choose_gate(
     folds = observed.folds()
     fitted_on, judged_on = ([observed.rows(rows) for rows in side] for side in zip(*folds, strict=True))
     plain = judge(UniformGate(limits.with_kind("uniform"), known), observed)
-    fitted: list[tuple[BaseGate, float, Judged, tuple[str, float]]] = []
+    fitted: list[tuple[BaseGate, float, Judged, Worst]] = []
     skipped: dict[str, str] = {}
     for kind in sorted(GATES.names() if kinds is None else kinds):
         try:
@@ -162,7 +164,7 @@ def choose_gate(
             before = found
     if not fitted:
         raise InputError(f"no gate fits this deck: {'; '.join(f'{kind}: {why}' for kind, why in skipped.items())}")
-    top = max(fitted, key=lambda one: allowed.order(one[0], one[2].score, one[3][1]))[2]
+    top = max(fitted, key=lambda one: allowed.order(one[0], one[2].score, one[3]))[2]
     candidates = [
         Candidate(budget, judged.score, worst, top.minus(judged), gate) for gate, budget, judged, worst in fitted
     ]
@@ -196,21 +198,21 @@ class Allowed:
         """Cards on average and at most; also of a gate whose kind is not bound by `max_cards`."""
         return found.cards <= SLACK * self.most_cards + 1e-9 and gate.limit <= self.max_cards
 
-    def order(self, gate: BaseGate, found: Score, loss: float) -> tuple[float, ...]:
+    def order(self, gate: BaseGate, found: Score, worst: Worst) -> tuple[float, ...]:
         """Sorts gates, the best last: the eligible by the score, then the cheap by the loss, then by the cost."""
         config = gate.config
         learned = len(config.parameters) + sum(array.size for array in config.arrays.values())
-        cheap, safe = self.cheap(gate, found), loss <= self.most_loss + 1e-9
-        value = (found.score if safe else -loss) if cheap else 0.0
+        cheap, safe = self.cheap(gate, found), worst.surely <= self.most_loss + 1e-9
+        value = (found.score if safe else -worst.loss) if cheap else 0.0  # too dear: by the cost alone
         return cheap, cheap and safe, round(value, 9), -round(found.cards, 9), -learned
 
 
 def _cheapest(candidates: Sequence[Candidate], allowed: Allowed) -> Candidate:
     def order(one: Candidate) -> tuple[float, ...]:
-        return allowed.order(one.gate, one.score, one.worst[1])
+        return allowed.order(one.gate, one.score, one.worst)
 
     best = max(candidates, key=order)
     if not order(best)[1]:
         return best
-    near = [one for one in candidates if order(one)[1] and one.behind[0] <= one.behind[1] + 1e-9]
+    near = [one for one in candidates if order(one)[1] and one.behind[0] <= max(one.behind[1], WORTH) + 1e-9]
     return max(near, key=lambda one: (-round(one.score.cards, 2), order(one)))

@@ -32,6 +32,19 @@ class Fold(NamedTuple):
     judged: NDArray[np.bool_]
 
 
+class Worst(NamedTuple):
+    """The cell in which a gate loses most against another, how much accuracy, and the standard error of that."""
+
+    cell: str
+    loss: float
+    error: float
+
+    @property
+    def surely(self) -> float:
+        """What is lost at least, but for one standard error: of few images the worst of many cells is mostly noise."""
+        return self.loss - self.error
+
+
 @dataclass(frozen=True, eq=False)
 class Observed:
     """Rows are images of validation cells: the same images in the same order in each cell.
@@ -89,14 +102,17 @@ class Observed:
     def folds(self) -> tuple[Fold, ...]:
         """Every row is judged once, by a gate that knows neither its image nor its shift: fitted on the other half of
         the images, without any severity of the same corruption. Clean and augmented images are no shift: the deck was
-        trained for them. InputError for fewer than two images in a cell."""
+        trained for them. A shift that is all there is has to be fitted on. InputError for fewer than two images in a
+        cell."""
         even = self.image % 2 == 0
-        if even.all():
+        counts = np.bincount(self.cell)
+        if counts[counts > 0].min() < 2:
             raise InputError("a gate is cross-checked on two halves: give at least two images of each cell")
         shift = np.array([SEVERITY.sub("", name) if SEVERITY.search(name) else "" for name in self.names])[self.cell]
+        known = {one: (shift != one) | (one == "") for one in sorted(set(shift.tolist()))}
         return tuple(
-            Fold(~half & ((shift != one) | (one == "")), half & (shift == one))
-            for one in sorted(set(shift.tolist()))
+            Fold(~half & (others if others.any() else True), half & (shift == one))
+            for one, others in known.items()
             for half in (even, ~even)
         )
 
@@ -188,11 +204,13 @@ class Judged:
         error = np.sqrt(len(of_image) * of_image.var(ddof=1)) if len(of_image) > 1 else np.inf
         return float(gain.sum()), float(error)
 
-    def worst(self, other: Judged) -> tuple[str, float]:
-        """(cell, accuracy) where `other` is the farthest above this one."""
+    def worst(self, other: Judged) -> Worst:
+        """Where `other` is the farthest above this one."""
         loss = self._of_cells(other.right) - self._of_cells(self.right)
         place = int(np.nanargmax(np.where(np.isin(np.arange(len(loss)), self.observed.cell), loss, np.nan)))
-        return self.observed.names[place], float(loss[place])
+        there = self.observed.cell == place
+        lost = other.right[there].astype(np.int64) - self.right[there]
+        return Worst(self.observed.names[place], float(loss[place]), float(lost.std() / np.sqrt(len(lost))))
 
     def same(self, other: Judged) -> bool:
         """Whether the rows are answered alike, at the same cost."""

@@ -28,5 +28,6 @@ class HedgedCascadeGate(AskingGate):
 
     def following(self, preference: Floats, ran: Bools) -> Bools:
         """See `AskingGate`: the most preferred one of another augmentation, else the most preferred one left."""
-        heard = (ran[:, :, None] & self._akin).any(axis=1)
-        return largest(np.where(ran, np.float32(-2), preference - heard), 1)
+        fresh = ~ran & ~(ran[:, :, None] & self._akin).any(axis=1)
+        allowed = np.where(fresh.any(axis=1, keepdims=True), fresh, ~ran)
+        return largest(np.where(allowed, preference, np.float32(-1)), 1)
