@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import time
+from dataclasses import replace
 from functools import partial
+from multiprocessing import active_children
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +21,10 @@ from cards_deck.__main__ import main
 from cards_deck.card import Card
 from cards_deck.data import Dataset, save_npz
 from cards_deck.deck import read_deck
+from cards_deck.errors import CardsDeckError, InputError
 from cards_deck.training import building, loop
 from cards_deck.training.building import build_deck
-from cards_deck.training.deck_recipe import read_deck_recipe
+from cards_deck.training.recipe_file import read_deck_recipe
 from cards_deck.training.throughput import peak_flops, throughput
 
 TRAIN, VALIDATION = patterns(48), patterns(16, seed=1, split="validation")
@@ -90,6 +96,29 @@ def test_a_trial_takes_every_step_on_few_images(tmp_path: Path) -> None:
     assert {card.record.network["widths"] == [4] for card in originals} == {True}
     assert [card.name for card in deck.cards if card.averaged] == ["both"]
     assert {card.record.schedule["epochs"] for card in originals} == {1}
+
+
+def fail_or_wait(card: Any) -> None:
+    """What a worker does in the tests below: the first card is refused or kills its process, others take long."""
+    if card.name == "refused":
+        raise InputError("no such card")
+    if card.name == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(300)
+
+
+@pytest.mark.parametrize(("first", "says"), [("refused", "no such card"), ("killed", "was killed, for lack of memory")])
+def test_what_stops_one_card_stops_those_beside_it(recipe: Path, first: str, says: str) -> None:
+    card = read_deck_recipe(recipe).cards[0]
+    cards = [replace(card, name=first), *(replace(card, name=f"slow-{place}") for place in range(3))]
+    started = time.monotonic()
+    with pytest.raises(CardsDeckError, match=says):
+        building._side_by_side(fail_or_wait, cards, 2)
+    assert time.monotonic() - started < 100
+    deadline = time.monotonic() + 20
+    while active_children() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not active_children()
 
 
 def test_a_method_of_several_cards_is_refused(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

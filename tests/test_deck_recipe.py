@@ -11,8 +11,9 @@ from cards_deck.deck import read_deck
 from cards_deck.errors import InputError
 from cards_deck.training.augmentations.augmix import AugMix
 from cards_deck.training.augmentations.gaussian import Gaussian
-from cards_deck.training.deck_recipe import DeckRecipe, bundled, read_deck_recipe
+from cards_deck.training.deck_recipe import DeckRecipe
 from cards_deck.training.networks.resnet import ResNet
+from cards_deck.training.recipe_file import bundled, read_deck_recipe
 from cards_deck.training.schedule import Schedule
 from cards_deck.training.tickets.rigl import RigL
 
@@ -43,7 +44,7 @@ name = "second"
 from = "first"
 seed = 5
 augmentation = { name = "gaussian", std = 0.2 }
-schedule = { epochs = 1, batch_size = 8 }
+schedule = { epochs = 1, sizes = [] }
 
 [[soup]]
 name = "both"
@@ -65,7 +66,7 @@ def test_a_file_is_read_with_what_cards_share_and_what_differs(tmp_path: Path) -
     assert first.recipe.method == RigL(density=0.3, interval=1)
     assert (first.recipe.augmentation, second.recipe.augmentation) == (AugMix(), Gaussian(std=0.2))
     assert first.recipe.schedule == Schedule(epochs=2, batch_size=16, sizes=((0.5, 24),))
-    assert second.recipe.schedule == Schedule(epochs=1, batch_size=8), "a table of its own replaces the shared one"
+    assert second.recipe.schedule == Schedule(epochs=1, batch_size=16), "what it does not say is shared"
     assert (first.parent, second.parent, first.recipe.seed, second.recipe.seed) == (None, "first", 4, 5)
     assert [(soup.name, soup.of) for soup in deck.soups] == [("both", ("first", "second"))]
 
@@ -116,22 +117,49 @@ def test_the_independent_cards_cost_what_the_family_costs() -> None:
     [
         ('name = "tiny"', 'name = "a/b"', "the file: 1 to 100 letters"),
         ('version = "2"', "version = 2", "the file needs a text as `version`, not 2"),
-        ("threads = 1", "threads = 0", "`threads` must be a whole number of at least 1, not 0"),
+        ("threads = 1", "threads = 0", "the file: `threads` must be a whole number of at least 1, not 0"),
         ("threads = 1", "thread = 1", "the file has no 'thread'"),
         ("max_cards = 2", "most = 2", r"\[gate\] has no 'most': it takes .*max_cards"),
         ("seed = 4", "sed = 4", r"\[recipe\] has no 'sed'"),
-        ("seed = 5", "seed = true", "`seed` must be a whole number of at least 0, not True"),
+        ("seed = 5", "seed = true", r"\[\[card\]\] second: `seed` must be a whole number of at least 0, not True"),
+        ("max_cards = 2", 'max_cards = "three"', r"\[gate\]: `max_cards` must be a whole number of at least 1"),
+        ("max_cards = 2", "corrupted_images = 1", r"\[gate\]: `corrupted_images` must be a whole number of at least 2"),
+        ("max_cards = 2", 'gate = "spectrl"', r"\[gate\]: `gate` must be auto or one of cascade, .*, not 'spectrl'"),
+        ("max_cards = 2", "most_cards = 0.5", "must be a number of at least 1, not 0.5"),
+        ("most_loss = 0.1", "most_loss = 3", "must be a number from 0 to 1, not 3"),
+        ("most_loss = 0.1", 'most_loss = "3"', r"\[gate\]: `most_loss` must be a number, not '3'"),
         ("density = 0.3", "density = 3", r"\[\[card\]\] first: rigl: `density`"),
         ("density = 0.3", "sparsity = 0.3", r"\[\[card\]\] first: .* has no field sparsity"),
         ('name = "rigl"', 'name = "magic"', "unknown .*'magic': choose one of"),
         ("epochs = 2", "epochs = 0", r"\[\[card\]\] first: schedule: `epochs` must be at least 1"),
-        ("epochs = 2", 'epochs = "two"', r"\[\[card\]\] first: "),
+        (
+            "epochs = 2",
+            'epochs = "two"',
+            r"first: `epochs` of the schedule must be a whole number, not 'two'",
+        ),
+        ("epochs = 2", "epochs = 2.5", r"`epochs` of the schedule must be a whole number, not 2.5"),
+        ("sizes = [[0.5, 24]]", "sizes = [0.5, 24]", r"`sizes` must be pairs of a share and a side in pixels, not 0.5"),
+        ("sizes = [[0.5, 24]]", "sizes = 24", r"`sizes` of the schedule must be a list, not 24"),
+        (
+            '{ name = "gaussian", std = 0.2 }',
+            '"gaussian"',
+            r"second: `augmentation` must be a table like",
+        ),
+        ("std = 0.2 }", 'std = "x" }', r"second: a value of `augmentation` is of the wrong kind"),
+        (
+            'from = "first"',
+            'from = "first"\nmethod = { name = "random" }',
+            "fine-tuning keeps the mask of 'first'",
+        ),
+        ("std = 0.2 }", 'std = 0.2 }\nnetwork = { name = "resnet" }', "'second' must have the network of 'first'"),
         ("epochs = 2", "epoch = 2", r"\[\[card\]\] first: `schedule` has no 'epoch'"),
         ('name = "second"', 'name = "first"', "two cards are called 'first'"),
         ('from = "first"', 'from = "third"', "'second' is fine-tuned `from` 'third', which no card before it is"),
-        ('of = ["first", "second"]', 'of = ["first"]', r"\[\[soup\]\] both: `of` must name at least two of"),
-        ('of = ["first", "second"]', 'of = ["first", "last"]', "must name at least two of the cards first, second"),
-        ('name = "both"', 'name = "first"', "soups need names of their own"),
+        ('of = ["first", "second"]', 'of = ["first"]', r"\[\[soup\]\] both: `of` must name two or more different ones"),
+        ('of = ["first", "second"]', 'of = ["first", "last"]', "must name two or more different ones of first, second"),
+        ('of = ["first", "second"]', 'of = ["first", "first"]', "must name two or more different ones"),
+        ('of = ["first", "second"]', 'of = [["first"]]', "must name two or more different ones"),
+        ('name = "both"', 'name = "first"', "soups need names of their own, and 'first' is taken"),
         ("[[card]]", "[card]", "is no TOML file"),
     ],
 )
@@ -148,3 +176,14 @@ def test_files_that_are_none_are_refused(tmp_path: Path) -> None:
         read('name = "a"\nversion = "1"\n', tmp_path)
     with pytest.raises(InputError, match=r"each card must be a table of its own, headed \[\[card\]\]"):
         read('name = "a"\nversion = "1"\n[card]\nname = "b"\n', tmp_path)
+
+
+def test_what_no_deck_can_be_made_of_is_refused_before_training(tmp_path: Path) -> None:
+    read(RECIPE, tmp_path).check()
+    two = RECIPE.replace("std = 0.2 }", "std = 0.2 }\n[[card]]\nname = 'third'\nfrom = 'first'\n"
+                         "augmentation = { name = 'gaussian', std = 0.3 }", 1)  # fmt: skip
+    with pytest.raises(InputError, match="'second' and 'third' are trained under different settings of 'gaussian'"):
+        read(two, tmp_path).check()
+    apart = RECIPE.replace('from = "first"\n', "")
+    with pytest.raises(InputError, match="soup 'both' is of cards that were not fine-tuned from one"):
+        read(apart, tmp_path).check()

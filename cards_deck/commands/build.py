@@ -1,7 +1,7 @@
 """Make a whole deck by a recipe, one TOML file: train its cards, pack, average, fit the gate. Goes on where it stopped.
 
 RECIPE is a file, or the name of one that comes with the package: {bundled}.
-Copy one to begin with; what each table means stands at the top of cards_deck/training/deck_recipe.py.
+Copy one of cards_deck/training/recipes/ to begin with.
 """
 
 from __future__ import annotations
@@ -27,9 +27,10 @@ def configure(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
 def add_recipe(parser: argparse.ArgumentParser) -> None:
     """Add the argument that names a recipe; the description lists those of the package."""
     require_training()
-    from cards_deck.training.deck_recipe import bundled
+    from cards_deck.training import recipe_file
 
-    parser.description = str(parser.description).format(bundled=", ".join(bundled()))
+    parser.description = str(parser.description).format(bundled=", ".join(recipe_file.bundled()))
+    parser.epilog = str(recipe_file.__doc__)
     parser.add_argument("recipe", metavar="RECIPE", help="a TOML file, or the name of a recipe of the package")
 
 
@@ -52,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     from cards_deck.commands.show import table
     from cards_deck.training.building import build_deck
-    from cards_deck.training.deck_recipe import read_deck_recipe
+    from cards_deck.training.recipe_file import read_deck_recipe
 
     recipe = read_deck_recipe(arguments.recipe)
     trial = Path(f"runs/{recipe.name}-smoke")

@@ -27,7 +27,7 @@ def configure(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Train, measure, write and print the ranking."""
-    from cards_deck.training.deck_recipe import read_deck_recipe
+    from cards_deck.training.recipe_file import read_deck_recipe
     from cards_deck.training.searching import ranking, search
 
     recipe = read_deck_recipe(arguments.recipe)

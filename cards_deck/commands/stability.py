@@ -31,6 +31,7 @@ def configure(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
     group.add_argument("--points", type=int, default=POINTS, help=f"of the path, ends included ({POINTS})")
     group.add_argument("--images", type=int, default=4000, help="to recompute batch-norm statistics on (4000)")
     group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ... (auto)")
+    group.add_argument("--quiet", action="store_true", help="show no progress")
     group.add_argument("--threads", type=int, metavar="N", help="CPU threads (torch's own)")
     add_fields(parser, "schedule", Schedule, title="schedule of the copies")
 
@@ -59,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
     path = instability(
         card, recipe, tuple(arguments.seeds), train, validation,
         AugmentedImages(train, BatchNorm(images, min(BatchNorm().batch, images))), arguments.out,
-        points=arguments.points, device=arguments.device,
+        points=arguments.points, device=arguments.device, quiet=arguments.quiet,
     )  # fmt: skip
     for alpha, error in zip(path.alphas, path.errors, strict=True):
         print(f"alpha {alpha:.2f}: {100 * error:.2f} % wrong")

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 
 from cards_deck.card import Card, read_card
 from cards_deck.data import Dataset
 from cards_deck.deck import Deck, write_deck
-from cards_deck.errors import InputError
+from cards_deck.errors import CardsDeckError, InputError
 from cards_deck.files import write_bytes
 from cards_deck.training.averaging.blends import Bench, blend_cards
 from cards_deck.training.deck_recipe import CardRecipe, DeckRecipe
@@ -22,6 +24,7 @@ from cards_deck.training.run import SUFFIX, choose_device, fine_tune_card, set_t
 from cards_deck.training.throughput import throughput
 
 LOG, SPEED = "log.jsonl", "speed.json"
+CORRUPTED = 2000  # validation images under each corruption that cards are measured on, where the gate has more
 Data = tuple[Dataset, Dataset]
 
 
@@ -48,32 +51,63 @@ def build_deck(
         smoke: a trial of all steps on a few images, in a minute.
         quiet: show no progress.
     """
-    wanted = train_cards(recipe, load, work, device=device, processes=processes, smoke=smoke, quiet=quiet)
-    train, validation = data_of(recipe, load, smoke)
-    cards = [read_card(card_file(work, card.name)) for card in wanted.cards]
-    deck = _packed(wanted, cards, train, validation, smoke)
+    recipe.check()
+    if smoke:
+        recipe, load = recipe.small(), partial(few, load, recipe.smoke.images)
+    train_cards(recipe, load, work, device=device, processes=processes, quiet=quiet)
+    train, validation = load()
+    cards = [read_card(card_file(work, card.name)) for card in recipe.cards]
+    # Cards of a trial have learned too little to lie in one basin.
+    deck = _packed(recipe, cards, train, validation, allow_barrier=smoke)
     write_deck(deck, out)
-    _keep_logs(wanted, work, out / "logs")
+    _keep_logs(recipe, work, out / "logs")
     return deck
 
 
+def few(load: Callable[[], Data], images: int) -> Data:
+    """The first `images` training images, and a quarter as many for validation."""
+    train, validation = load()
+    return train.subset(slice(images)), validation.subset(slice(images // 4))
+
+
 def train_cards(
-    recipe: DeckRecipe, load: Callable[[], Data], work: Path, *, device: str, processes: int, smoke: bool, quiet: bool
-) -> DeckRecipe:
-    """Train every card of `recipe` that `work` lacks; returns what was followed, with `smoke` a small recipe."""
+    recipe: DeckRecipe, load: Callable[[], Data], work: Path, *, device: str, processes: int, quiet: bool
+) -> None:
+    """Train every card of `recipe` that `work` lacks; see `build_deck`."""
     if processes < 1:
         raise InputError(f"`processes` must be at least 1, got {processes}")
     choose_device(device)
-    make = partial(_make, recipe, load, work, device, smoke, quiet)
-    wanted = recipe.small() if smoke else recipe
-    for wave in _waves(wanted.cards):
+    threads = recipe.threads
+    if threads is None and processes > 1:
+        threads = max(1, (os.cpu_count() or 1) // processes)
+    if threads is not None:
+        set_threads(threads)
+    make = partial(_make, threads, load, work, device, quiet)
+    for wave in _waves(recipe.cards):
         if processes == 1 or len(wave) == 1:
             for card in wave:
                 make(card)
         else:
-            with ProcessPoolExecutor(min(processes, len(wave)), mp_context=get_context("spawn")) as pool:
-                list(pool.map(make, wave))
-    return wanted
+            _side_by_side(make, wave, min(processes, len(wave)))
+
+
+def _side_by_side(make: Callable[[CardRecipe], None], cards: Sequence[CardRecipe], processes: int) -> None:
+    """Make the cards in processes; the first error, or Ctrl-C, ends all of them: what they have saved stays."""
+    pool = ProcessPoolExecutor(processes, mp_context=get_context("spawn"))
+    try:
+        for done in as_completed([pool.submit(make, card) for card in cards]):
+            done.result()
+    except BaseException as error:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for child in active_children():
+            child.terminate()
+        if isinstance(error, BrokenProcessPool):
+            raise CardsDeckError(
+                "a process that trained a card was killed, for lack of memory perhaps: repeat the command to go on, "
+                "with fewer --processes"
+            ) from error
+        raise
+    pool.shutdown()
 
 
 def _waves(cards: tuple[CardRecipe, ...]) -> Iterator[list[CardRecipe]]:
@@ -87,13 +121,14 @@ def _waves(cards: tuple[CardRecipe, ...]) -> Iterator[list[CardRecipe]]:
 
 
 def _make(
-    recipe: DeckRecipe, load: Callable[[], Data], work: Path, device: str, smoke: bool, quiet: bool, card: CardRecipe
+    threads: int | None, load: Callable[[], Data], work: Path, device: str, quiet: bool, card: CardRecipe
 ) -> None:
     """Train one card into its folder, and note how fast that was."""
-    if recipe.threads is not None:
-        set_threads(recipe.threads)
-    train, validation = data_of(recipe, load, smoke)
+    if threads is not None:
+        set_threads(threads)
+    train, validation = load()
     folder = work / card.name
+    before = _size(folder / LOG)
     if card.parent is None:
         cards = train_card(card.recipe, train, validation, folder, device=device, quiet=quiet)
         if len(cards) != 1:
@@ -102,38 +137,36 @@ def _make(
     else:
         parent = read_card(card_file(work, card.parent))
         made = fine_tune_card(card.recipe, parent, train, validation, folder, device=device, quiet=quiet)
-    if not (folder / SPEED).exists():
+    if _size(folder / LOG) > before or not (folder / SPEED).exists():
         size = train.images.shape[1]
         speed = throughput(folder / LOG, made, card.recipe, len(train), size, choose_device(device))
         write_bytes(folder / SPEED, (json.dumps(speed, indent=1) + "\n").encode())
 
 
-def data_of(recipe: DeckRecipe, load: Callable[[], Data], smoke: bool) -> Data:
-    """(training, validation) images, with `smoke` a few of them."""
-    train, validation = load()
-    if not smoke:
-        return train, validation
-    few = recipe.smoke.images
-    return train.subset(slice(few)), validation.subset(slice(few // 4))
+def _size(file: Path) -> int:
+    return file.stat().st_size if file.exists() else 0
 
 
-def _packed(recipe: DeckRecipe, cards: list[Card], train: Dataset, validation: Dataset, smoke: bool) -> Deck:
+def _packed(recipe: DeckRecipe, cards: list[Card], train: Dataset, validation: Dataset, *, allow_barrier: bool) -> Deck:
     gate = dict(recipe.gate)
     if not recipe.soups:
         return make_deck(recipe.name, recipe.version, cards, train, validation, **gate)
-    kind, images = gate.pop("gate", AUTO), gate.pop("corrupted_images", 2000)
-    deck = make_deck(recipe.name, recipe.version, cards, train, validation, gate="uniform", **gate)
-    bench = Bench(train, validation)
+    kind, images = gate.pop("gate", AUTO), gate.pop("corrupted_images", CORRUPTED)
+    deck = make_deck(
+        recipe.name, recipe.version, cards, train, validation,
+        gate="uniform", corrupted_images=min(images, CORRUPTED), **gate,
+    )  # fmt: skip
+    bench = Bench(train, validation, corrupted=min(images, CORRUPTED))
     for soup in recipe.soups:
-        # Cards of a trial have learned too little to lie in one basin.
         deck = blend_cards(
-            deck, soup.of, bench, kind="uniform", statistics="averaged", name=soup.name, allow_barrier=smoke
+            deck, soup.of, bench, kind="uniform", statistics="averaged", name=soup.name, allow_barrier=allow_barrier
         )
     return refit_gate(deck, validation, kind, corrupted_images=images)[0]
 
 
 def _keep_logs(recipe: DeckRecipe, work: Path, logs: Path) -> None:
-    logs.mkdir(exist_ok=True)
+    shutil.rmtree(logs, ignore_errors=True)
+    logs.mkdir()
     for card in recipe.cards:
         shutil.copy(work / card.name / LOG, logs / f"{card.name}.jsonl")
         shutil.copy(work / card.name / SPEED, logs / f"{card.name}.{SPEED}")

@@ -67,7 +67,7 @@ class Bar:
         if self.settings.log is not None:
             self.settings.log.parent.mkdir(parents=True, exist_ok=True)
             with self.settings.log.open("a") as file:
-                file.write(json.dumps({"stage": self.name, **record, "seconds": round(seconds, 1)}) + "\n")
+                file.write(json.dumps({"stage": self.name, **record, "seconds": round(seconds, 3)}) + "\n")
         if not self.settings.quiet and self.bar.disable:
             text = f"{self.name}: epoch {epoch}/{self.epochs}, loss {record['loss']:.3f}{self.accuracy}"
             print(f"{text}, {left / 60:.1f} min left", file=sys.stderr, flush=True)

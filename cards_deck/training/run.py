@@ -15,7 +15,7 @@ from cards_deck.deck import Deck, write_deck
 from cards_deck.errors import InputError
 from cards_deck.training.averaging.admission import admitted
 from cards_deck.training.cards import make_card, ticket_of, with_classes_of
-from cards_deck.training.decks import make_deck
+from cards_deck.training.decks import MOST_CARDS, MOST_LOSS, make_deck
 from cards_deck.training.quantizers import Quantizer
 from cards_deck.training.recipe import Recipe, Workbench
 
@@ -162,8 +162,8 @@ def pack_deck(
     version: str = "1",
     gate: str = "auto",
     max_cards: int = 2,
-    most_cards: float = 2.0,
-    most_loss: float = 0.03,
+    most_cards: float = MOST_CARDS,
+    most_loss: float = MOST_LOSS,
     abstain_below: float | None = None,
     seconds: float | None = None,
     allow_barrier: bool = False,

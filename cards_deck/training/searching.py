@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from cards_deck.card import read_card
 from cards_deck.costs import card_costs
 from cards_deck.files import write_bytes
-from cards_deck.training.building import SPEED, Data, card_file, data_of, train_cards
+from cards_deck.training.building import CORRUPTED, SPEED, Data, card_file, few, train_cards
 from cards_deck.training.deck_recipe import DeckRecipe
 from cards_deck.training.trials import Domains, measure
 
@@ -31,13 +32,16 @@ def search(
     """Train the cards of `recipe`, measure each on validation images, write to `out` what was tried and found.
 
     Accuracy is clean, under the four validation corruptions, and their mean, which ranks. Arguments are those of
-    `build_deck`; cards may be of different settings of one augmentation, since no deck is made of them.
+    `build_deck`; cards may be of different settings of one augmentation, since no deck is made of them, and soups are
+    left out.
     """
-    wanted = train_cards(recipe, load, work, device=device, processes=processes, smoke=smoke, quiet=quiet)
-    _, validation = data_of(recipe, load, smoke)
-    corrupted = int(wanted.gate.get("corrupted_images", 2000))
+    if smoke:
+        recipe, load = recipe.small(), partial(few, load, recipe.smoke.images)
+    train_cards(recipe, load, work, device=device, processes=processes, quiet=quiet)
+    _, validation = load()
+    corrupted = int(recipe.gate.get("corrupted_images", CORRUPTED))
     rows = []
-    for trial in wanted.cards:
+    for trial in recipe.cards:
         card = read_card(card_file(work, trial.name))
         (found,), _ = measure([card], Domains(validation, {}, corrupted=corrupted))
         cost = card_costs(card, validation.images.shape[1])
@@ -53,7 +57,7 @@ def search(
             }
         )
     rows.sort(key=lambda row: (-row["validation"]["score"], row["name"]))
-    result = {"recipe": wanted.name, "smoke": smoke, "corrupted_images": corrupted, "trials": rows}
+    result = {"recipe": recipe.name, "smoke": smoke, "corrupted_images": corrupted, "trials": rows}
     write_bytes(out, (json.dumps(result, indent=1) + "\n").encode())
     return result
 

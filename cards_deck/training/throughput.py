@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 import time
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,16 @@ def peak_flops(device: torch.device, repeats: int = 10) -> float:
     return 2 * side**3 / statistics.median(seconds[1:])
 
 
+def _rows(log: Path) -> list[dict[str, Any]]:
+    """Epochs since training last began at the first one; a line that a kill has torn is left out."""
+    rows = []
+    for line in log.read_text().splitlines():
+        with suppress(json.JSONDecodeError):
+            rows.append(json.loads(line))
+    begun = [place for place, row in enumerate(rows) if row["epoch"] == 1]
+    return rows[begun[-1] if begun else 0 :]
+
+
 def throughput(log: Path, card: Card, recipe: Recipe, images: int, image_size: int, device: torch.device) -> Any:
     """The JSON form of how fast `log` says that `recipe` was followed on `images` images, at its last image size.
 
@@ -42,7 +53,7 @@ def throughput(log: Path, card: Card, recipe: Recipe, images: int, image_size: i
     forward pass and twice as many for the gradients. None in the place of what the log cannot tell.
     """
     schedule = recipe.schedule
-    rows = [json.loads(line) for line in log.read_text().splitlines()]
+    rows = _rows(log)
     epochs = [
         after["seconds"] - before["seconds"]
         for before, after in pairwise(rows)

@@ -26,6 +26,7 @@ def instability(
     *,
     points: int = POINTS,
     device: str = "auto",
+    quiet: bool = True,
 ) -> Barrier:
     """Instability analysis: train two copies of `parent` apart and measure the barrier between them.
 
@@ -42,14 +43,16 @@ def instability(
         folder: gets the checkpoints of each copy.
         points: of the path, ends included.
         device: torch device, or `auto`.
+        quiet: show no progress.
     """
+    alphas = even_alphas(points)
     if seeds[0] == seeds[1]:
         raise InputError(f"instability needs two different seeds, got {seeds[0]} twice")
     one, other = (
         fine_tuned(
             replace(recipe, seed=seed), parent, train, validation, folder / f"seed-{seed}", name=f"seed-{seed}",
-            device=device, quiet=True, bits=32,
+            device=device, quiet=quiet, bits=32,
         )
         for seed in seeds
     )  # fmt: skip
-    return barrier(one, other, Judge.of(validation, corrupted=0), images, alphas=even_alphas(points))
+    return barrier(one, other, Judge.of(validation, corrupted=0), images, alphas=alphas)
