@@ -62,10 +62,16 @@ def test_stability_trains_two_copies_and_tells_the_barrier(
     short = [flag for flag in SHORT if flag != "--quiet"]
     assert main([*argv, *short, "--schedule.learning_rate", "0.001", "--seeds", "3", "4"]) == 0
     lines = capsys.readouterr().out.strip().splitlines()
-    assert [line.split(":")[0] for line in lines[:-1]] == ["alpha 0.00", "alpha 0.50", "alpha 1.00"]
+    assert [line.split(":")[0] for line in lines[:-1]] == [
+        "the card itself", "alpha 0.00", "alpha 0.50", "alpha 1.00"
+    ]  # fmt: skip
     assert lines[-1].startswith("barrier ")
     assert "2 are allowed: " in lines[-1]
     assert sorted(folder.name for folder in out.iterdir()) == ["seed-3", "seed-4"]
+    wild = ["--out", str(root / "runs" / "wild"), "--schedule.learning_rate", "5", "--quiet"]
+    assert main([*argv, *short, *wild]) == 0
+    said = capsys.readouterr().out.strip()
+    assert said.endswith("train them longer, or at a lower rate")
     assert main([*argv, *short, "--seeds", "3", "3"]) == 2
     assert "two different seeds" in capsys.readouterr().err
 

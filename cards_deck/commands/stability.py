@@ -38,10 +38,12 @@ def configure(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Train both, walk from one to the other, and say whether the card is stable."""
+    from cards_deck.inference.gates import CLEAN
     from cards_deck.training.augmentations import AUGMENTATIONS
     from cards_deck.training.averaging.barrier import LIMIT
     from cards_deck.training.averaging.batch_norm import AugmentedImages, BatchNorm
     from cards_deck.training.averaging.instability import instability
+    from cards_deck.training.averaging.judge import Judge
     from cards_deck.training.networks import NETWORKS
     from cards_deck.training.recipe import Recipe
     from cards_deck.training.run import set_threads
@@ -62,9 +64,13 @@ def run(arguments: argparse.Namespace) -> int:
         AugmentedImages(train, BatchNorm(images, min(BatchNorm().batch, images))), arguments.out,
         points=arguments.points, device=arguments.device, quiet=arguments.quiet,
     )  # fmt: skip
+    before = 1 - Judge.of(validation, corrupted=0).accuracies(card)[CLEAN]
+    print(f"the card itself: {100 * before:.2f} % wrong")
     for alpha, error in zip(path.alphas, path.errors, strict=True):
         print(f"alpha {alpha:.2f}: {100 * error:.2f} % wrong")
     stable = "stable: cards tuned from this one may be averaged" if path.height <= LIMIT else "not stable"
+    if max(path.errors[0], path.errors[-1]) > before + LIMIT:
+        stable = "the copies are worse than the card, which tells nothing: train them longer, or at a lower rate"
     found = f"barrier {100 * path.height:.2f} points on {len(validation):,} held-out images"
     print(f"{found}; {100 * LIMIT:g} are allowed: {stable}")
     return 0
