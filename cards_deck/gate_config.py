@@ -18,6 +18,8 @@ Arrays = Mapping[str, NDArray[np.float32]]
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _FIELDS = ("kind", "max_cards", "unknown_quantile", "abstain_below", "seconds", "parameters")
 MAX_ARRAY = 1 << 24  # values
+# What a gate may cost where nobody says otherwise: mean cards per image, and accuracy in its worst validation cell.
+MOST_CARDS, MOST_LOSS = 2.0, 0.03
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ from cards_deck.card import Card
 from cards_deck.corruptions import SEVERITIES
 from cards_deck.costs import card_costs
 from cards_deck.deck import Deck, card_sizes
-from cards_deck.inference.gates import Candidate
+from cards_deck.inference.gates import Candidate, Promise
 from eval.alternatives import MOST_CARDS
 from eval.metrics import Bools, Floats, cell_groups, intervals, per_image_means
 from eval.routes import AT, BOUNDS, FITTED, Routes, fitted_gates
@@ -91,6 +91,7 @@ def _gates(routes: Routes, lines: Mapping[str, Json], measured: Measured, deck: 
     chosen = routes.chosen
     if chosen is None:
         return None
+    promise = Promise.of(deck.measured.get("gate", {}))
     points: dict[str, list[Json]] = {kind: [] for kind in chosen.candidates}
     for name, one in fitted_gates(chosen).items():
         points[one.gate.config.kind].append(_point(name, one, measured))
@@ -98,7 +99,7 @@ def _gates(routes: Routes, lines: Mapping[str, Json], measured: Measured, deck: 
         "most_cards": MOST_CARDS,
         "chosen": chosen.kind,
         "chosen_budget": chosen.best.budget,
-        "promised": _promised(deck),
+        "promised": None if promise is None else promise.as_dict(),
         "skipped": dict(chosen.skipped),
         "kinds": {
             kind: {
@@ -174,16 +175,6 @@ def _costs(measured: Measured, route: str) -> Json:
         "cards_per_image": round(cells, 6),
         "cards_per_image_clean": round(measured.clean.routes[route].cost, 6),
     }
-
-
-def _promised(deck: Deck) -> Json | None:
-    """What the deck's own gate may lose in a cell, and lost at most in those of its maker, by the deck's manifest."""
-    made = deck.measured.get("gate", {})
-    if "tuned" in made:
-        return None
-    found = {"most_loss": made.get("most_loss"), **made.get("chosen", {})}
-    names = ("most_loss", "worst_validation_cell", "worst_validation_loss", "worst_validation_error")
-    return {name: found[name] for name in names} if all(found.get(name) is not None for name in names) else None
 
 
 def card_facts(card: Card, deck: Deck) -> Json:

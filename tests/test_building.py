@@ -23,7 +23,7 @@ from cards_deck.data import Dataset, save_npz
 from cards_deck.deck import read_deck
 from cards_deck.errors import CardsDeckError, InputError
 from cards_deck.training import building, loop
-from cards_deck.training.building import build_deck
+from cards_deck.training.building import Site, build_deck
 from cards_deck.training.recipe_file import read_deck_recipe
 from cards_deck.training.throughput import peak_flops, throughput
 
@@ -32,6 +32,10 @@ TRAIN, VALIDATION = patterns(48), patterns(16, seed=1, split="validation")
 
 def data() -> tuple[Dataset, Dataset]:
     return TRAIN, VALIDATION
+
+
+def site(folder: Path, **fields: Any) -> Site:
+    return Site(data, folder / "work", device="cpu", quiet=True, **fields)
 
 
 @pytest.fixture(scope="module")
@@ -49,8 +53,8 @@ def files(folder: Path) -> dict[str, bytes]:
 def test_a_deck_is_built_whole_and_again_without_training(
     recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    build = partial(build_deck, read_deck_recipe(recipe), data, tmp_path / "work", tmp_path / "deck", device="cpu")
-    build(quiet=True)
+    build = partial(build_deck, read_deck_recipe(recipe), site(tmp_path), tmp_path / "deck")
+    build()
     deck = read_deck(tmp_path / "deck")
     cards = {card.name: card for card in deck.cards}
     assert (deck.name, deck.version, deck.gate.max_cards) == ("tiny", "2", 2)
@@ -70,17 +74,14 @@ def test_a_deck_is_built_whole_and_again_without_training(
         raise AssertionError("it trains")
 
     monkeypatch.setattr(loop, "training_loss", never)
-    build(quiet=True)
+    build()
     assert files(tmp_path / "deck") == before
 
 
 def test_two_processes_build_the_same_cards(recipe: Path, tmp_path: Path) -> None:
     decks = [
-        build_deck(
-            read_deck_recipe(recipe), data, tmp_path / str(count) / "work", tmp_path / str(count) / "deck",
-            device="cpu", processes=count, quiet=True,
-        )
-        for count in (1, 2)
+        build_deck(read_deck_recipe(recipe), site(tmp_path / name, processes=count), tmp_path / name / "deck")
+        for count, name in ((1, "one"), (2, "two"))
     ]  # fmt: skip
     assert [card.id for card in decks[0].cards] == [card.id for card in decks[1].cards]
 
@@ -89,9 +90,7 @@ def test_a_trial_takes_every_step_on_few_images(tmp_path: Path) -> None:
     path = tmp_path / "tiny.toml"
     smoke = '[smoke]\nimages = 40\nbatch_size = 8\nnetwork = { name = "resnet", widths = [4], blocks = [1] }\n'
     path.write_text(RECIPE + smoke)
-    deck = build_deck(
-        read_deck_recipe(path), data, tmp_path / "work", tmp_path / "deck", device="cpu", smoke=True, quiet=True
-    )
+    deck = build_deck(read_deck_recipe(path), site(tmp_path, smoke=True), tmp_path / "deck")
     originals = [deck.cards[place] for place in deck.originals]
     assert {card.record.network["widths"] == [4] for card in originals} == {True}
     assert [card.name for card in deck.cards if card.averaged] == ["both"]
@@ -127,14 +126,14 @@ def test_a_method_of_several_cards_is_refused(recipe: Path, tmp_path: Path, monk
 
     monkeypatch.setattr(building, "train_card", two)
     with pytest.raises(ValueError, match="card 'first': its method gives 2 cards"):
-        build_deck(read_deck_recipe(recipe), data, tmp_path / "work", tmp_path / "deck", device="cpu", quiet=True)
+        build_deck(read_deck_recipe(recipe), site(tmp_path), tmp_path / "deck")
     with pytest.raises(ValueError, match="`processes` must be at least 1"):
-        build_deck(read_deck_recipe(recipe), data, tmp_path / "work", tmp_path / "deck", processes=0)
+        build_deck(read_deck_recipe(recipe), site(tmp_path, processes=0), tmp_path / "deck")
 
 
 def test_throughput_is_that_of_whole_epochs_at_the_last_size(recipe: Path, tmp_path: Path) -> None:
     one = read_deck_recipe(recipe).cards[0].recipe
-    deck = build_deck(read_deck_recipe(recipe), data, tmp_path / "work", tmp_path / "deck", device="cpu", quiet=True)
+    deck = build_deck(read_deck_recipe(recipe), site(tmp_path), tmp_path / "deck")
     rows = [(1, 24, 5.0), (2, 24, 9.0), (3, 32, 20.0), (4, 32, 24.0), (5, 32, 2.0), (6, 32, 8.0)]  # resumed after 4
     log = tmp_path / "log.jsonl"
     lines = [json.dumps({"stage": "train", "epoch": e, "size": size, "seconds": s}) for e, size, s in rows]

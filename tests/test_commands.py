@@ -157,6 +157,8 @@ def test_the_table_shows_what_the_gate_was_found_to_cost() -> None:
     assert "(spatter 4), more than the 0.3 allowed" in shown(most_loss=0.003)
     assert "allowed" not in shown(most_loss=0.004), "within one standard error"
     assert "at worst" not in shown(tuned={})
+    assert "at worst" not in shown(most_loss=None), "a manifest from before there was a bound"
+    assert "at worst" not in shown(chosen={"worst_validation_error": None})
     assert "at worst" not in table(made)
 
 

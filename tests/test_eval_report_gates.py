@@ -50,6 +50,9 @@ def test_gates_are_compared_in_a_table_and_one_picture(reports: dict[str, Json])
     assert "At its worst, fog at severity 3, it is −5.0 points [−6.6, −3.4] away" in said
     assert "allowed it 3 points in any cell of validation images" in said
     assert said.endswith("at worst it lost 1.2 there (spatter 4).")
+    result["gates"]["promised"] |= {"most_loss": 0.009}
+    said = gates.compared(Suites((result,))).blocks[-1].text  # type: ignore[union-attr]
+    assert said.endswith("(spatter 4); no other gate lost less.")
     del result["gates"]["promised"]  # reports of older versions
     assert "allowed" not in gates.compared(Suites((result,))).blocks[-1].text  # type: ignore[union-attr]
     result["gates"] = None

@@ -13,6 +13,7 @@ from pathlib import Path
 from cards_deck.commands.flags import add_data, load_data
 from cards_deck.commands.gate_flags import add_kind, add_limits, limits
 from cards_deck.errors import MissingExtraError
+from cards_deck.gate_config import MOST_CARDS, MOST_LOSS
 
 
 def require_training() -> None:
@@ -33,7 +34,7 @@ def configure(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
     group.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="the deck's folder")
     group.add_argument("--deck-name", metavar="NAME", help="of the deck (the name of FOLDER)")
     group.add_argument("--deck-version", default="1", metavar="VERSION", help="of the deck (1)")
-    add_kind(group, most_cards=2.0, most_loss=0.03)
+    add_kind(group, most_cards=MOST_CARDS, most_loss=MOST_LOSS)
     group.add_argument("--max-cards", type=int, default=2, help="most cards that may answer one image (2)")
     group.add_argument(
         "--allow-barrier", action="store_true",

@@ -10,6 +10,7 @@ from cards_deck.card import Card
 from cards_deck.costs import card_costs
 from cards_deck.deck import Deck, card_sizes, read_deck, size_on_disk
 from cards_deck.deck_cards import averages_of
+from cards_deck.inference.gates import Promise
 
 HEADINGS = ("card", "id", "augmentation", "density", "MACs left", "MMACs", "bits", "bytes", "validation")
 
@@ -67,14 +68,14 @@ def _summary(deck: Deck) -> list[str]:
 def _promise(deck: Deck) -> str:
     """What the gate was found to cost on validation images that it was not fitted on."""
     made = deck.measured.get("gate", {})
-    found = made.get("chosen", {})
-    if "tuned" in made or "worst_validation_loss" not in found:
+    found = Promise.of(made)
+    if found is None:
         return ""
-    loss, error, most = found["worst_validation_loss"], found["worst_validation_error"], made["most_loss"]
-    where = f"points below the average of all ({found['worst_validation_cell']})"
-    worst = f"at worst {100 * loss:.1f} {where}" if loss > 0 else "nowhere below the average of all"
-    more = f", more than the {100 * most:g} allowed: no other gate loses less" if loss - error > most + 1e-9 else ""
-    return f"; on validation images {found['cards']:.2f} cards per image, {worst}{more}"
+    worst = "nowhere below the average of all"
+    if found.loss > 0:
+        worst = f"at worst {100 * found.loss:.1f} points below the average of all ({found.cell})"
+    more = "" if found.kept else f", more than the {100 * found.most_loss:g} allowed: no other gate loses less"
+    return f"; on validation images {made['chosen']['cards']:.2f} cards per image, {worst}{more}"
 
 
 def _row(card: Card, deck: Deck, size: int) -> tuple[str, ...]:

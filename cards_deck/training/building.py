@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing import active_children, get_context
 from pathlib import Path
@@ -28,67 +29,69 @@ CORRUPTED = 2000  # validation images under each corruption that cards are measu
 Data = tuple[Dataset, Dataset]
 
 
-def build_deck(
-    recipe: DeckRecipe,
-    load: Callable[[], Data],
-    work: Path,
-    out: Path,
-    *,
-    device: str = "auto",
-    processes: int = 1,
-    smoke: bool = False,
-    quiet: bool = False,
-) -> Deck:
-    """Follow `recipe` and write the deck to `out`, with the log of each training; resumes from `work`.
+@dataclass(frozen=True)
+class Site:
+    """Where and how the cards of a recipe are trained; the same place goes on where it was stopped.
 
-    Args:
-        recipe: of the deck.
+    Attributes:
         load: gives (training images, validation images); called in every process.
         work: a folder for each card: checkpoints, log, card and `speed.json`.
-        out: the deck's folder.
         device: torch device to train on, or `auto`.
         processes: cards trained at a time; a card waits for the one that it is fine-tuned from.
         smoke: a trial of all steps on a few images, in a minute.
         quiet: show no progress.
     """
+
+    load: Callable[[], Data]
+    work: Path
+    device: str = "auto"
+    processes: int = 1
+    smoke: bool = False
+    quiet: bool = False
+
+
+def build_deck(recipe: DeckRecipe, site: Site, out: Path) -> Deck:
+    """Follow `recipe` and write the deck to the folder `out`, with the log of each training.
+
+    InputError, before anything is trained, for cards of which no deck can be made.
+    """
     recipe.check()
-    if smoke:
-        recipe, load = recipe.small(), partial(few, load, recipe.smoke.images)
-    train_cards(recipe, load, work, device=device, processes=processes, quiet=quiet)
-    train, validation = load()
-    cards = [read_card(card_file(work, card.name)) for card in recipe.cards]
+    recipe, site = train_cards(recipe, site)
+    train, validation = site.load()
+    cards = [read_card(card_file(site.work, card.name)) for card in recipe.cards]
     # Cards of a trial have learned too little to lie in one basin.
-    deck = _packed(recipe, cards, train, validation, allow_barrier=smoke)
+    deck = _packed(recipe, cards, train, validation, allow_barrier=site.smoke)
     write_deck(deck, out)
-    _keep_logs(recipe, work, out / "logs")
+    _keep_logs(recipe, site.work, out / "logs")
     return deck
 
 
-def few(load: Callable[[], Data], images: int) -> Data:
-    """The first `images` training images, and a quarter as many for validation."""
-    train, validation = load()
-    return train.subset(slice(images)), validation.subset(slice(images // 4))
-
-
-def train_cards(
-    recipe: DeckRecipe, load: Callable[[], Data], work: Path, *, device: str, processes: int, quiet: bool
-) -> None:
-    """Train every card of `recipe` that `work` lacks; see `build_deck`."""
-    if processes < 1:
-        raise InputError(f"`processes` must be at least 1, got {processes}")
-    choose_device(device)
+def train_cards(recipe: DeckRecipe, site: Site) -> tuple[DeckRecipe, Site]:
+    """Train every card of `recipe` that the site lacks; returns what was followed: of a trial, both are small."""
+    if site.processes < 1:
+        raise InputError(f"`processes` must be at least 1, got {site.processes}")
+    choose_device(site.device)
+    if site.smoke:
+        recipe, site = recipe.small(), replace(site, load=partial(_few, site.load, recipe.smoke.images))
     threads = recipe.threads
-    if threads is None and processes > 1:
-        threads = max(1, (os.cpu_count() or 1) // processes)
+    if threads is None and site.processes > 1:
+        threads = max(1, (os.cpu_count() or 1) // site.processes)
     if threads is not None:
         set_threads(threads)
-    make = partial(_make, threads, load, work, device, quiet)
+    make = partial(_make, threads, site)
     for wave in _waves(recipe.cards):
-        if processes == 1 or len(wave) == 1:
+        if site.processes == 1 or len(wave) == 1:
             for card in wave:
                 make(card)
         else:
-            _side_by_side(make, wave, min(processes, len(wave)))
+            _side_by_side(make, wave, min(site.processes, len(wave)))
+    return recipe, site
+
+
+def _few(load: Callable[[], Data], images: int) -> Data:
+    """The first `images` training images, and a quarter as many for validation."""
+    train, validation = load()
+    return train.subset(slice(images)), validation.subset(slice(images // 4))
 
 
 def _side_by_side(make: Callable[[CardRecipe], None], cards: Sequence[CardRecipe], processes: int) -> None:
@@ -120,26 +123,24 @@ def _waves(cards: tuple[CardRecipe, ...]) -> Iterator[list[CardRecipe]]:
         left = [card for card in left if card not in wave]
 
 
-def _make(
-    threads: int | None, load: Callable[[], Data], work: Path, device: str, quiet: bool, card: CardRecipe
-) -> None:
+def _make(threads: int | None, site: Site, card: CardRecipe) -> None:
     """Train one card into its folder, and note how fast that was."""
     if threads is not None:
         set_threads(threads)
-    train, validation = load()
-    folder = work / card.name
+    train, validation = site.load()
+    folder = site.work / card.name
     before = _size(folder / LOG)
     if card.parent is None:
-        cards = train_card(card.recipe, train, validation, folder, device=device, quiet=quiet)
+        cards = train_card(card.recipe, train, validation, folder, device=site.device, quiet=site.quiet)
         if len(cards) != 1:
             raise InputError(f"card {card.name!r}: its method gives {len(cards)} cards, and one is wanted")
         (made,) = cards
     else:
-        parent = read_card(card_file(work, card.parent))
-        made = fine_tune_card(card.recipe, parent, train, validation, folder, device=device, quiet=quiet)
+        parent = read_card(card_file(site.work, card.parent))
+        made = fine_tune_card(card.recipe, parent, train, validation, folder, device=site.device, quiet=site.quiet)
     if _size(folder / LOG) > before or not (folder / SPEED).exists():
         size = train.images.shape[1]
-        speed = throughput(folder / LOG, made, card.recipe, len(train), size, choose_device(device))
+        speed = throughput(folder / LOG, made, card.recipe, len(train), size, choose_device(site.device))
         write_bytes(folder / SPEED, (json.dumps(speed, indent=1) + "\n").encode())
 
 

@@ -12,6 +12,7 @@ from cards_deck.costs import card_costs
 from cards_deck.data import Dataset
 from cards_deck.deck import Deck, GateConfig, originals_of
 from cards_deck.errors import InputError
+from cards_deck.gate_config import MOST_CARDS, MOST_LOSS
 from cards_deck.inference.gates import Known, Observed, choose_gate
 from cards_deck.spectrum import build_references
 from cards_deck.training.trials import Domains, augmentations_of, augmented, measure
@@ -19,8 +20,6 @@ from cards_deck.training.trials import Domains, augmentations_of, augmented, mea
 __all__ = ["AUTO", "augmented", "make_deck", "refit_gate", "with_gate"]
 
 AUTO = "auto"
-MOST_CARDS = 2.0
-MOST_LOSS = 0.03
 
 
 def make_deck(

@@ -13,9 +13,10 @@ from cards_deck.checks import NAME_RULE, is_name
 from cards_deck.data import Dataset, load, split_train_validation
 from cards_deck.deck import Deck, write_deck
 from cards_deck.errors import InputError
+from cards_deck.gate_config import MOST_CARDS, MOST_LOSS
 from cards_deck.training.averaging.admission import admitted
 from cards_deck.training.cards import make_card, ticket_of, with_classes_of
-from cards_deck.training.decks import MOST_CARDS, MOST_LOSS, make_deck
+from cards_deck.training.decks import make_deck
 from cards_deck.training.quantizers import Quantizer
 from cards_deck.training.recipe import Recipe, Workbench
 

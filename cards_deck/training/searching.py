@@ -3,46 +3,31 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from cards_deck.card import read_card
 from cards_deck.costs import card_costs
 from cards_deck.files import write_bytes
-from cards_deck.training.building import CORRUPTED, SPEED, Data, card_file, few, train_cards
+from cards_deck.training.building import CORRUPTED, SPEED, Site, card_file, train_cards
 from cards_deck.training.deck_recipe import DeckRecipe
 from cards_deck.training.trials import Domains, measure
 
 Json = dict[str, Any]
 
 
-def search(
-    recipe: DeckRecipe,
-    load: Callable[[], Data],
-    work: Path,
-    out: Path,
-    *,
-    device: str = "auto",
-    processes: int = 1,
-    smoke: bool = False,
-    quiet: bool = False,
-) -> Json:
+def search(recipe: DeckRecipe, site: Site, out: Path) -> Json:
     """Train the cards of `recipe`, measure each on validation images, write to `out` what was tried and found.
 
-    Accuracy is clean, under the four validation corruptions, and their mean, which ranks. Arguments are those of
-    `build_deck`; cards may be of different settings of one augmentation, since no deck is made of them, and soups are
-    left out.
+    Accuracy is clean, under the four validation corruptions, and their mean, which ranks. Cards may be of different
+    settings of one augmentation, since no deck is made of them; soups are left out.
     """
-    if smoke:
-        recipe, load = recipe.small(), partial(few, load, recipe.smoke.images)
-    train_cards(recipe, load, work, device=device, processes=processes, quiet=quiet)
-    _, validation = load()
+    recipe, site = train_cards(recipe, site)
+    _, validation = site.load()
     corrupted = int(recipe.gate.get("corrupted_images", CORRUPTED))
     rows = []
     for trial in recipe.cards:
-        card = read_card(card_file(work, trial.name))
+        card = read_card(card_file(site.work, trial.name))
         (found,), _ = measure([card], Domains(validation, {}, corrupted=corrupted))
         cost = card_costs(card, validation.images.shape[1])
         rows.append(
@@ -53,11 +38,11 @@ def search(
                 "validation": {key: value for key, value in found.record.items() if key != "domains"},
                 "density": round(cost.parameter_density, 6),
                 "multiply_adds": cost.macs_executed,
-                "speed": json.loads((work / trial.name / SPEED).read_text()),
+                "speed": json.loads((site.work / trial.name / SPEED).read_text()),
             }
         )
     rows.sort(key=lambda row: (-row["validation"]["score"], row["name"]))
-    result = {"recipe": recipe.name, "smoke": smoke, "corrupted_images": corrupted, "trials": rows}
+    result = {"recipe": recipe.name, "smoke": site.smoke, "corrupted_images": corrupted, "trials": rows}
     write_bytes(out, (json.dumps(result, indent=1) + "\n").encode())
     return result
 

@@ -16,6 +16,7 @@ from cards_deck.card import Card
 from cards_deck.costs import card_costs
 from cards_deck.training.recipe import Recipe
 
+Json = dict[str, Any]
 PASSES = 3  # forward, gradients of activations, gradients of weights
 VIEWS = 3  # of each image under AugMix's consistency loss
 SIDE = {"cuda": 8192, "cpu": 1024}  # of the square matrices whose product is timed
@@ -45,7 +46,7 @@ def _rows(log: Path) -> list[dict[str, Any]]:
     return rows[begun[-1] if begun else 0 :]
 
 
-def throughput(log: Path, card: Card, recipe: Recipe, images: int, image_size: int, device: torch.device) -> Any:
+def throughput(log: Path, card: Card, recipe: Recipe, images: int, image_size: int, device: torch.device) -> Json:
     """The JSON form of how fast `log` says that `recipe` was followed on `images` images, at its last image size.
 
     An epoch is all that happened in it: augmentation, steps, validation, the checkpoint. Masked weights are multiplied
@@ -62,7 +63,7 @@ def throughput(log: Path, card: Card, recipe: Recipe, images: int, image_size: i
     ]  # fmt: skip
     peak, views = peak_flops(device), VIEWS if getattr(recipe.augmentation, "jsd", False) else 1
     operations = 2 * PASSES * views * card_costs(card, image_size).macs
-    found: dict[str, Any] = {
+    found: Json = {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "threads": torch.get_num_threads(),
         "epochs_timed": len(epochs),

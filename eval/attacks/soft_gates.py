@@ -84,7 +84,11 @@ class SoftGate:
         return 1 / preference.square().sum(dim=1)
 
     def _some(self, preference: Tensor) -> Tensor:
-        """Shares of the cards that could run. Equal ones have the gradient of those by preference."""
+        """Shares [n, k] of the cards that could run.
+
+        Equal shares do not change with the spectrum, so they are given the gradient of those by preference (straight
+        through, Bengio et al., arXiv 2013): an attack has to see which cards it could push out.
+        """
         if isinstance(self.gate, AskingGate):
             equal = torch.from_numpy(self.gate.widest(preference.detach().float().numpy())).to(preference)
             shown = preference * (equal > 0)

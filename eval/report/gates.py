@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from cards_deck.inference.gates import Promise
 from eval.numbers import BOUNDS, ROUTE_LABELS, percent, points, words
 from eval.report.blocks import Block, Cell, Column, Heading, Picture, Pictures, Row, Section, Table, Text
 from eval.report.corruptions import accuracy, difference
@@ -125,14 +126,14 @@ def _worst(suite: Json) -> Text:
 
 
 def _promised(made: Json | None) -> str:
-    if made is None:
+    found = Promise.from_dict(made or {})
+    if found is None:
         return ""
-    loss, error = made["worst_validation_loss"], made["worst_validation_error"]
-    more = "; no other gate lost less" if loss - error > made["most_loss"] + 1e-9 else ""
+    more = "" if found.kept else "; no other gate lost less"
     return (
-        f" Whoever made the deck allowed it {100 * made['most_loss']:g} points in any cell of validation images, with "
-        f"each corruption left out of the fit that was judged on it; at worst it lost {100 * loss:.1f} there "
-        f"({made['worst_validation_cell']}){more}."
+        f" Whoever made the deck allowed it {100 * found.most_loss:g} points in any cell of validation images, with "
+        f"each corruption left out of the fit that was judged on it; at worst it lost {100 * found.loss:.1f} there "
+        f"({found.cell}){more}."
     )
 
 

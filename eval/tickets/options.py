@@ -15,7 +15,7 @@ from cards_deck.training.networks import NETWORKS
 from cards_deck.training.schedule import Schedule
 from eval.options import HERE
 from eval.tickets.run import Place
-from eval.tickets.scales import SCALES
+from eval.tickets.scales import SCALES, SMALL, Scale
 
 NETWORK, AUGMENTATION = "resnet", "crop_flip"
 
@@ -57,13 +57,18 @@ def field_value(text: str) -> tuple[str, str, Any]:
         return found[1], found[2], found[3]
 
 
+def _told(scale: Scale) -> str:
+    fields = ", ".join(f"{key} {value}" for key, value in scale.network.items() if key != "name")
+    schedule = scale.schedule
+    return f"a {scale.network['name']} ({fields}), {schedule.epochs} epochs, batches of {schedule.batch_size}"
+
+
 def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, metavar="ROOT", help="data root, as cards_deck.data.load reads it")
     parser.add_argument(
         "--scale", default="small", choices=sorted(SCALES),
-        help="small: one CPU core; full: a GPU (small). Its network, schedule and images hold where nothing else is "
-        "said, not the defaults listed below: of small a ResNet of widths 16,32,64 with a block each, 10 epochs, "
-        "batches of 64",
+        help=f"small: one CPU core; full: a GPU (small). Network, schedule and images are the scale's where nothing "
+        f"else is said, not the defaults listed below: of small {_told(SMALL)}",
     )  # fmt: skip
     parser.add_argument("--seeds", type=whole_numbers, default=(0, 1, 2), help="0,1,2 by default")
     parser.add_argument("--processes", type=int, default=1, metavar="N", help="cells at a time, one thread each (1)")

@@ -21,6 +21,7 @@ from cards_deck.inference.gates._choose import (
 )
 from cards_deck.inference.gates._decide import Decision, Run, decide
 from cards_deck.inference.gates._observed import CLEAN, Judged, Observed, Score, judge, score
+from cards_deck.inference.gates._promise import Promise
 from cards_deck.inference.gates._wrapped import Fixed
 from cards_deck.inference.gates.spectral import SpectralGate
 from cards_deck.inference.gates.uniform import UniformGate
@@ -43,6 +44,7 @@ __all__ = [
     "Judged",
     "Known",
     "Observed",
+    "Promise",
     "Reading",
     "Routing",
     "Run",

@@ -28,7 +28,6 @@ CLAIM = Claim(
         Contrast("LLR − FT, clean", gain("LLR", "FT")),
         Contrast("LLR − LRW, clean", gain("LLR", "LRW"), 0.003),
     ),
-    note="In so few epochs the stepwise learning rate makes LRW and FT nearly one arm: what LRW replays of the dense "
-    "training lies at its last rate, which is FT's, but for one epoch of the last round. The second effect is the "
-    "first one nearly again.",
+    note="LRW replays the end of the dense training. With few epochs most of that lies at the last rate, which is "
+    "FT's: the nearer the two arms are to each other, the more the second effect repeats the first.",
 )

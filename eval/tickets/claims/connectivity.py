@@ -64,8 +64,8 @@ CLAIM = Claim(
         Contrast("barrier at 0 − barrier later, ticket", higher("ticket, apart at 0", "ticket, apart later"), 0.02),
         Contrast("rewound later − rewound to 0, clean", gain("lottery, rewound later", "lottery, rewound to 0")),
     ),
-    note="That copies which part later are not separated is in the heights, and no effect of its own. The ticket has "
-    "no barrier to lose: its copies are not separated at 0 either.",
+    note="That copies which part later are not separated is in the heights, and no effect of its own. Where "
+    "copies that part at 0 are not separated either, there is no barrier to lose.",
     measures=tuple(
         Measure(f"barrier, {name}", height(name))
         for name in ("dense, apart at 0", "dense, apart later", "ticket, apart at 0", "ticket, apart later")

@@ -32,6 +32,6 @@ CLAIM = Claim(
         Contrast("scratch-E − fine-tuned, clean", gain("scratch-E", "fine-tuned"), 0.005, "no_worse"),
         Contrast("scratch-B − fine-tuned, clean", gain("scratch-B", "fine-tuned"), 0.005, "no_worse"),
     ),
-    note="Fine-tuning has a fifth of the epochs that scratch-E has, at a hundredth of the rate, as published code has "
-    "it; networks that are trained so briefly are far from done, which favours training again.",
+    note="Fine-tuning is short and at a low rate, as in the published code. Networks that were trained briefly are far "
+    "from done, which favours training again.",
 )

@@ -47,7 +47,7 @@ CLAIM = Claim(
         Contrast("log2(compression / theoretical speed-up)", per_seed(disagreement), 0.1, "greater", "octaves"),
     ),
     note="The effect is a difference of gaps: that random pruning is not much worse where much is left has no effect "
-    "of its own, and the gaps say how little that is so here.",
+    "of its own: the gaps tell.",
     measures=tuple(
         Measure(f"magnitude − random at {density:g}, clean", gain(f"magnitude, {density:g}", f"random, {density:g}"))
         for density in (LARGE, TINY)
