@@ -24,7 +24,7 @@ ROUTE_LABELS = {
     "gate_router": "Gate: learned router",
     "gate_cascade": "Gate: confidence cascade",
     "gate_spectrum_cascade": "Gate: spectrum, then confidence",
-    "gate_hedged_cascade": "Gate: spectrum, then other augmentations",
+    "gate_hedged_cascade": "Gate: hedged cascade",
     "gate_reliability": "Gate: class reliability",
     "cell_oracle": "Best card of each cell",
     "oracle": "Any card right",

@@ -27,7 +27,7 @@ ROUTE_STYLES: Mapping[str, tuple[str, str, str]] = {  # colour, line style, mark
     "gate_router": ("fourth", "-", "o"),
     "gate_cascade": ("better", "-", "o"),
     "gate_spectrum_cascade": ("worse", "-", "o"),
-    "gate_hedged_cascade": ("second", "-", "o"),
+    "gate_hedged_cascade": ("second", ":", "o"),
     "gate_reliability": ("text", "-", "o"),
     "cell_oracle": ("muted", ":", "x"),
     "oracle": ("muted", ":", "x"),
