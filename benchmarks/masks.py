@@ -19,7 +19,8 @@ from torch import nn
 
 from benchmarks.harness import ratio, row, save, time_in_turns
 from cards_deck.training.augmentations.crop_flip import CropFlip
-from cards_deck.training.loop import Run, StepHook, to_float
+from cards_deck.training.forward import Forward
+from cards_deck.training.loop import Run, StepHook
 from cards_deck.training.losses import training_loss
 from cards_deck.training.networks import Normalize, memory_format
 from cards_deck.training.networks.resnet import ResNet
@@ -106,9 +107,7 @@ def stepper(network: str, hooks: Hooks, batch: int, device: torch.device) -> tup
             torch.cuda.synchronize()
 
     def step() -> None:
-        loss = training_loss(
-            lambda views: module(to_float(views, SIZE, layout)), images, labels, CropFlip(), generator, 0.0
-        )
+        loss = training_loss(Forward((module,), SIZE, layout), images, labels, CropFlip(), generator, 0.0)
         run.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         if not before():

@@ -81,7 +81,7 @@ def test_chains_are_one_to_depth_long(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "affine", count)
     names = torch.arange(3000)
     images = torch.stack((names % 256, names // 256, names * 0), dim=1).to(torch.uint8)[:, :, None, None]
-    AugMix(depth=3)._run_chains(images, seeded())
+    AugMix(depth=3).run_chains(images, seeded())
     assert (torch.bincount(counts)[1:] / 3000).numpy() == pytest.approx(1 / 3, abs=0.03)
     assert counts.min() == 1
     assert counts.max() == 3
@@ -95,7 +95,7 @@ def test_severity_bounds_the_levels(monkeypatch: pytest.MonkeyPatch) -> None:
         return images
 
     monkeypatch.setattr(module, "affine", see)
-    AugMix(severity=3.0, depth=1)._run_chains(torch.zeros(4000, 3, 4, 4, dtype=torch.uint8), seeded())
+    AugMix(severity=3.0, depth=1).run_chains(torch.zeros(4000, 3, 4, 4, dtype=torch.uint8), seeded())
     levels = torch.cat(seen)
     assert float(levels.min()) >= 0.1
     assert float(levels.max()) <= 3.0
@@ -106,7 +106,7 @@ def test_severity_bounds_the_levels(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def mixed_with(monkeypatch: pytest.MonkeyPatch, chains: list[Tensor], image: Tensor) -> NDArray[np.float64]:
     """`mix` where the chains are known."""
-    monkeypatch.setattr(AugMix, "_run_chains", lambda self, images, generator: torch.cat(chains))
+    monkeypatch.setattr(AugMix, "run_chains", lambda self, images, generator: torch.cat(chains))
     return AugMix(width=len(chains)).mix(image, seeded()).double().numpy()
 
 

@@ -27,7 +27,7 @@ from cards_deck.errors import InputError
 from cards_deck.inference.engines import EngineKind, load
 from cards_deck.training.augmentations.crop_flip import CropFlip
 from cards_deck.training.cards import make_card
-from cards_deck.training.loop import to_float
+from cards_deck.training.forward import to_float
 from cards_deck.training.networks import prunable_weights
 from cards_deck.training.recipe import Recipe
 from cards_deck.training.tickets import METHODS

@@ -18,7 +18,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from cards_deck.errors import InputError
-from cards_deck.training.loop import to_float
+from cards_deck.training.forward import to_float
 from cards_deck.training.networks import Normalize, prunable_weights
 from cards_deck.training.tickets import METHODS
 from cards_deck.training.tickets.grasp import Grasp, gradient_flow

@@ -21,7 +21,8 @@ from torch.nn import functional as F
 
 from cards_deck.errors import InputError
 from cards_deck.training.augmentations.crop_flip import CropFlip
-from cards_deck.training.loop import Run, epoch_rows, evaluate, fit, make_optimizer, to_float, update_average
+from cards_deck.training.forward import to_float
+from cards_deck.training.loop import Run, epoch_rows, evaluate, fit, make_optimizer, update_average
 from cards_deck.training.schedule import Schedule
 
 IMAGES, LABELS = tensors(patterns(72))  # 4 batches of 16, and 8 images left over

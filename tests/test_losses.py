@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -19,20 +20,27 @@ from cards_deck.training.losses import JSD_WEIGHT, jensen_shannon, training_loss
 LABELS = torch.tensor([0, 2, 1, 2])
 
 
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
 class Recorder:
-    """A linear network that remembers what it saw."""
+    """A linear network that remembers what it saw; features are changed before it."""
+
+    stages = 1
 
     def __init__(self) -> None:
         self.seen: list[Tensor] = []
-        self.weight = torch.randn(3 * 8 * 8, 3, generator=torch.Generator().manual_seed(0)) / 2000
+        self.weight = torch.randn(3 * 8 * 8, 3, generator=seeded(0)) / 2000
 
-    def __call__(self, images: Tensor) -> Tensor:
+    def __call__(self, images: Tensor, change: Callable[[Tensor], Tensor] | None = None) -> Tensor:
         self.seen.append(images)
-        return images.float().flatten(1) @ self.weight
+        features = images.float() / 255 if change is None else change(images.float() / 255)
+        return 255 * features.flatten(1) @ self.weight
 
 
 def images() -> Tensor:
-    return torch.randint(0, 256, (4, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    return torch.randint(0, 256, (4, 3, 8, 8), dtype=torch.uint8, generator=seeded(1))
 
 
 def smoothed_cross_entropy(logits: Tensor, share: float) -> float:
@@ -46,7 +54,7 @@ def smoothed_cross_entropy(logits: Tensor, share: float) -> float:
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5])
 def test_label_smoothing_by_hand(share: float) -> None:
     network = Recorder()
-    loss = training_loss(network, images(), LABELS, CropFlip(), torch.Generator().manual_seed(2), share)
+    loss = training_loss(network, images(), LABELS, CropFlip(), seeded(2), share)
     assert float(loss) == pytest.approx(smoothed_cross_entropy(network(network.seen[0]), share), rel=1e-5)
 
 
@@ -66,18 +74,18 @@ def test_divergence_by_hand() -> None:
 
 
 def test_divergence_of_two_agrees_with_scipy() -> None:
-    views = torch.randn(2, 5, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    views = torch.randn(2, 5, 4, generator=seeded(0), dtype=torch.float64)
     p, q = softmax(views.numpy(), axis=2)
     assert float(jensen_shannon((views[0], views[1]))) == pytest.approx(np.mean(jensenshannon(p, q, axis=1) ** 2))
 
 
 def test_three_views_go_through_together_and_the_clean_one_has_the_labels() -> None:
     network, augmentation = Recorder(), AugMix(jsd=True)
-    loss = training_loss(network, images(), LABELS, augmentation, torch.Generator().manual_seed(2), 0.1)
+    loss = training_loss(network, images(), LABELS, augmentation, seeded(2), 0.1)
     (seen,) = network.seen  # one forward pass, so that batch-norm sees all views
-    clean, once, again = augmentation.views(images(), torch.Generator().manual_seed(2))
+    clean, once, again = augmentation.views(images(), seeded(2))
     assert torch.equal(seen, torch.cat((clean, once, again)))
-    assert torch.equal(clean, CropFlip()(images(), torch.Generator().manual_seed(2)))
+    assert torch.equal(clean, CropFlip()(images(), seeded(2)))
     assert not torch.equal(once, again)
     logits = network(seen).double()
     p = softmax(logits.numpy().reshape(3, 4, 3), axis=2)

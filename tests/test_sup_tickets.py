@@ -11,7 +11,7 @@ from tiny_training import equal_states, make_network, make_task, one_thread  # n
 from torch import Tensor, nn
 
 from cards_deck.errors import InputError
-from cards_deck.training.loop import to_float
+from cards_deck.training.forward import to_float
 from cards_deck.training.schedule import Schedule
 from cards_deck.training.task import Task
 from cards_deck.training.tickets import METHODS

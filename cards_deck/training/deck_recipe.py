@@ -33,11 +33,12 @@ class SoupRecipe:
 
 @dataclass(frozen=True)
 class Smoke:
-    """How a trial is made small: another network (None: the recipe's own), few images, one epoch."""
+    """How a trial is made small: another network (None: the recipe's own), few images, few epochs."""
 
     network: Network | None = None
     images: int = 640
     batch_size: int = 32
+    epochs: int = 1
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ class DeckRecipe:
         )
 
     def _small(self, recipe: Recipe) -> Recipe:
-        schedule = replace(recipe.schedule, epochs=1, batch_size=self.smoke.batch_size)
+        schedule = replace(recipe.schedule, epochs=self.smoke.epochs, batch_size=self.smoke.batch_size)
         method = recipe.method
         if hasattr(method, "interval"):  # of steps: there are few of them
             method = replace(method, interval=SMOKE_INTERVAL)  # type: ignore[type-var]

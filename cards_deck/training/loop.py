@@ -16,17 +16,17 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from cards_deck.errors import InputError
 from cards_deck.training.augmentations import Augmentation
+from cards_deck.training.forward import Forward, compiled_parts, to_float
 from cards_deck.training.losses import training_loss
 from cards_deck.training.networks import memory_format
 from cards_deck.training.rewinding import RewindPoint
 from cards_deck.training.schedule import Schedule
 
 Rate = Callable[[float], float]  # share of the steps taken -> learning rate
-Loss = Callable[[Callable[[Tensor], Tensor], Tensor, Tensor, Augmentation, torch.Generator, float], Tensor]
+Loss = Callable[[Forward, Tensor, Tensor, Augmentation, torch.Generator, float], Tensor]
 
 
 class StepHook(Protocol):
@@ -134,7 +134,7 @@ def fit(
         on_step: called with (step, steps in all, loss); reading the loss waits for the device every 20 steps.
         on_epoch: called when `run.epoch` epochs are done; saves, validates, reports.
     """
-    forward = compiled_forward(run.network, images.device)
+    parts = compiled_parts(run.network, images.device, cut=hasattr(augmentation, "mixup"))
     layout = memory_format(run.network)
     batches = epoch_steps(len(images), run.schedule)
     steps = batches * run.schedule.epochs
@@ -150,7 +150,8 @@ def fit(
                 continue
             if run.start_at is not None and batch and step == first:
                 generator.set_state(run.start_at.stream)
-            loss = _step(run, forward, images[rows], labels[rows], augmentation, generator, size, layout, step, steps)
+            forward = Forward(parts, size, layout)
+            loss = _step(run, forward, images[rows], labels[rows], augmentation, generator, step, steps)
             total += loss
             if on_step is not None and step % 20 == 0:
                 on_step(step, steps, float(loss))
@@ -180,13 +181,11 @@ def epoch_rows(n: int, batch_size: int, generator: torch.Generator) -> Iterator[
 
 def _step(
     run: Run,
-    forward: Callable[[Tensor], Tensor],
+    forward: Forward,
     images: Tensor,
     labels: Tensor,
     augmentation: Augmentation,
     generator: torch.Generator,
-    size: int,
-    layout: torch.memory_format,
     step: int,
     steps: int,
 ) -> Tensor:
@@ -194,10 +193,7 @@ def _step(
     for group in run.optimizer.param_groups:
         group["lr"] = rate
     with autocast(images.device):
-        loss = objective(
-            lambda batch: forward(to_float(batch, size, layout)),
-            images, labels, augmentation, generator, run.schedule.label_smoothing,
-        )  # fmt: skip
+        loss = objective(forward, images, labels, augmentation, generator, run.schedule.label_smoothing)
     run.optimizer.zero_grad(set_to_none=True)
     loss.backward()
     # Every hook sees the gradients, also after one of them has claimed the step.
@@ -209,14 +205,6 @@ def _step(
     if run.average is not None:
         update_average(run.average, run.network, min(run.schedule.ema, (1 + step) / (10 + step)))
     return loss.detach()
-
-
-def to_float(images: Tensor, size: int, layout: torch.memory_format = torch.channels_last) -> Tensor:
-    """[n, 3, h, w], uint8 or float in [0, 1] -> float [n, 3, size, size] in [0, 1], antialiased where it shrinks."""
-    scaled = images.float() / 255 if images.dtype == torch.uint8 else images
-    if images.shape[-1] != size:
-        scaled = F.interpolate(scaled, size=(size, size), mode="bilinear", antialias=True)
-    return scaled.contiguous(memory_format=layout)
 
 
 @torch.no_grad()
@@ -232,11 +220,6 @@ def update_average(average: nn.Module, network: nn.Module, decay: float) -> None
 def autocast(device: torch.device) -> AbstractContextManager[object]:
     """bf16 autocast on CUDA, nothing elsewhere."""
     return torch.autocast("cuda", dtype=torch.bfloat16) if device.type == "cuda" else nullcontext()
-
-
-def compiled_forward(network: nn.Module, device: torch.device) -> Callable[[Tensor], Tensor]:
-    """torch.compile on CUDA; on a CPU it gained 1.5 % when tried and costs minutes, so the network as it is."""
-    return torch.compile(network) if device.type == "cuda" else network
 
 
 @torch.no_grad()

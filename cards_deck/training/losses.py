@@ -1,20 +1,19 @@
-"""The training objective: cross-entropy, and AugMix's Jensen-Shannon consistency where the augmentation asks for it."""
+"""The training objective: cross-entropy, with the consistency of views and mixed features where those are asked for."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from cards_deck.training.augmentations import Augmentation
+from cards_deck.training.forward import Forward
 
 JSD_WEIGHT = 12.0  # Hendrycks et al. 2020, section 4
 
 
 def training_loss(
-    forward: Callable[[Tensor], Tensor],
+    forward: Forward,
     images: Tensor,
     labels: Tensor,
     augmentation: Augmentation,
@@ -24,16 +23,22 @@ def training_loss(
     """Return the scalar loss of one batch of uint8 [n, 3, h, w] images with int64 [n] labels.
 
     With `augmentation.jsd`, the cross-entropy is that of the clean view and the three views go through one forward
-    pass, as in the published code, so that batch-norm sees them together.
+    pass, as in the published code, so that batch-norm sees them together. With `augmentation.mixup`, features are mixed
+    on the way, and the cross-entropy is that with both labels, in their shares.
     """
-    if not getattr(augmentation, "jsd", False):
-        logits = forward(augmentation(images, generator)).float()
-        return F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
-    views = augmentation.views(images, generator)  # type: ignore[attr-defined]
-    logits = forward(torch.cat(views)).float()
-    clean = logits[: len(images)]
-    loss = F.cross_entropy(clean, labels, label_smoothing=label_smoothing)
-    return loss + JSD_WEIGHT * jensen_shannon(logits.chunk(len(views)))
+    if getattr(augmentation, "jsd", False):
+        views = augmentation.views(images, generator)  # type: ignore[attr-defined]
+    else:
+        views = (augmentation(images, generator),)
+    draw = getattr(augmentation, "mixup", None)
+    mixup = draw(len(images), forward.stages, generator) if draw is not None else None
+    logits = forward(torch.cat(views), mixup).float()
+    first = logits[: len(images)]
+    loss = F.cross_entropy(first, labels, label_smoothing=label_smoothing)
+    if mixup is not None:
+        other = F.cross_entropy(first, labels[mixup.partner], label_smoothing=label_smoothing)
+        loss = torch.lerp(other, loss, mixup.share)
+    return loss if len(views) == 1 else loss + JSD_WEIGHT * jensen_shannon(logits.chunk(len(views)))
 
 
 def jensen_shannon(logits: tuple[Tensor, ...]) -> Tensor:

@@ -7,7 +7,7 @@
     [recipe]         network, method, augmentation, schedule and seed that the cards share
     [[card]]         name, and what differs; `from` names the card whose mask and weights it is fine-tuned from
     [[soup]]         name, and `of`: the cards of which it is the average
-    [smoke]          network, images and batch_size of a trial that takes a minute anywhere
+    [smoke]          network, images, batch_size and epochs of a trial that takes a minute anywhere
 
 Members of registries are written { name = "rigl", density = 0.1 }; fields that are left out have their defaults. A
 card's schedule adds to the shared one.
@@ -167,7 +167,8 @@ def _smoke(table: Table) -> Smoke:
     network = _part(table, "network", "[smoke]") if "network" in table else None
     images = _count(table, "images", "[smoke]", 8) if "images" in table else Smoke.images
     batch = _count(table, "batch_size", "[smoke]", 2) if "batch_size" in table else Smoke.batch_size
-    return Smoke(network, images, batch)
+    epochs = _count(table, "epochs", "[smoke]", 1) if "epochs" in table else Smoke.epochs
+    return Smoke(network, images, batch, epochs)
 
 
 def _only(table: Table, known: set[str], where: str) -> None:

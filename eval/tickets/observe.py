@@ -8,7 +8,7 @@ that some methods look at now and then, ghost layers, and scores at initialisati
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,7 @@ from cards_deck.training.tickets.ticket import apply_masks
 if TYPE_CHECKING:
     from torch import nn
 
+    from cards_deck.training.forward import Forward
     from cards_deck.training.loop import Loss
     from cards_deck.training.schedule import Schedule
 
@@ -157,12 +158,14 @@ class Meter:
     def counted(self, loss: Loss) -> Loss:
         """`loss`, with every image of every forward pass counted."""
 
-        def counting(forward: Callable[[Any], Any], *rest: Any) -> Any:
-            def through(images: Any) -> Any:
-                self.waiting += len(images)
-                return forward(images)
+        def counting(forward: Forward, *rest: Any) -> Any:
+            first, *others = forward.parts
 
-            return loss(through, *rest)
+            def counted(images: Any) -> Any:
+                self.waiting += len(images)
+                return first(images)
+
+            return loss(replace(forward, parts=(counted, *others)), *rest)
 
         return counting
 

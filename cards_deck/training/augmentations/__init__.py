@@ -2,6 +2,8 @@
 
 An augmentation is a frozen dataclass registered in `AUGMENTATIONS`. It maps uint8 [n, 3, h, w] to the same shape and
 type, so that spectra are measured on pixels as a server will see them. Its name is also the domain the gate knows.
+Where it has `jsd`, training asks its `views` for three of each image and keeps their answers together (`augmix`); where
+it has `mixup`, training mixes features on their way through the network (`noisymix`).
 """
 
 from __future__ import annotations

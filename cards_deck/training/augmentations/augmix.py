@@ -14,13 +14,13 @@ from torch import Tensor
 
 from cards_deck.errors import InputError
 from cards_deck.training.augmentations import AUGMENTATIONS
-from cards_deck.training.augmentations.crop_flip import CropFlip
+from cards_deck.training.augmentations.chains import MixedChains
 from cards_deck.training.augmentations.operations import OPERATIONS, TABLES, affine, apply_table, look_up_table
 
 
 @AUGMENTATIONS.register("augmix")
 @dataclass(frozen=True)
-class AugMix:
+class AugMix(MixedChains):
     """Crop and flip, then AugMix.
 
     Attributes:
@@ -43,29 +43,7 @@ class AugMix:
                 f"{self.width}, {self.depth}, {self.severity}"
             )
 
-    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """Map uint8 [n, 3, h, w] to uint8 [n, 3, h, w]."""
-        return self.mix(CropFlip()(images, generator), generator)
-
-    def views(self, images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """Return (cropped and flipped, mixed once, mixed again), each uint8 [n, 3, h, w], for the consistency loss."""
-        clean = CropFlip()(images, generator)
-        return clean, self.mix(clean, generator), self.mix(clean, generator)
-
-    def mix(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """Mix uint8 [n, 3, h, w] with `width` chains of its own; same shape and type."""
-        n, device = images.shape[0], images.device
-        chains = self._run_chains(images.repeat(self.width, 1, 1, 1), generator)
-        # Dirichlet(1) = normalised exponentials; Beta(1, 1) = uniform.
-        weights = -torch.log(torch.rand(self.width, n, 1, 1, 1, generator=generator, device=device).clamp_min_(1e-20))
-        share = torch.rand(n, 1, 1, 1, generator=generator, device=device)
-        weights = weights / weights.sum(0) * share
-        mixed = torch.addcmul(images * (1 - share), weights[0], chains[:n].float())
-        for chain in range(1, self.width):
-            mixed.addcmul_(weights[chain], chains[chain * n : (chain + 1) * n].float())
-        return mixed.round_().clamp_(0, 255).to(torch.uint8)
-
-    def _run_chains(self, images: Tensor, generator: torch.Generator) -> Tensor:
+    def run_chains(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Apply 1 to `depth` random operations to each of uint8 [m, 3, h, w]; may write into `images`."""
         m, device = images.shape[0], images.device
         length = torch.randint(1, self.depth + 1, (m,), generator=generator, device=device)

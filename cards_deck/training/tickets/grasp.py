@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cards_deck.errors import InputError
-from cards_deck.training.loop import to_float
+from cards_deck.training.forward import to_float
 from cards_deck.training.networks import memory_format, prunable_weights
 from cards_deck.training.task import Task
 from cards_deck.training.tickets import METHODS

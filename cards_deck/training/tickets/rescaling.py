@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from cards_deck.training.loop import to_float
+from cards_deck.training.forward import to_float
 from cards_deck.training.networks import memory_format
 from cards_deck.training.task import Task
 

@@ -27,7 +27,8 @@ import torch
 from torch import Tensor, nn
 
 from cards_deck.errors import InputError
-from cards_deck.training.loop import epoch_rows, to_float
+from cards_deck.training.forward import to_float
+from cards_deck.training.loop import epoch_rows
 from cards_deck.training.networks import memory_format
 from cards_deck.training.task import Task
 from cards_deck.training.tickets import METHODS
