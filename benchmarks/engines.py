@@ -26,7 +26,8 @@ from benchmarks.engine_runners import DENSE, OPENVINO
 from benchmarks.engine_worker import Settings
 from benchmarks.harness import RESULTS
 from cards_deck.card import card_bytes
-from eval.provenance import ROOT, package_versions, provenance
+from cards_deck.machine import package_versions
+from eval.provenance import ROOT, provenance
 
 DENSITIES, BATCHES = (1.0, 0.2, 0.1, 0.05, 0.02), (1, 8, 32)
 PROBED = 0.05  # density of the sparse and binary cards whose loading is measured

@@ -17,7 +17,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from eval.provenance import package_versions, provenance
+from cards_deck.machine import package_versions
+from eval.provenance import provenance
 
 RESULTS = Path(__file__).resolve().parent / "results"
 

@@ -25,11 +25,11 @@ from cards_deck.inference import engines
 from cards_deck.inference.engines import EngineKind, available
 from cards_deck.inference.gates import Decision, Gate, Routing, decide
 from cards_deck.inference.predictor import Predictor
+from cards_deck.machine import package_versions
 from cards_deck.spectrum import Floats, log_amplitude
 from eval.cache import Cache
 from eval.cells import Cells, Images, Labels, imported
 from eval.progress import Progress
-from eval.provenance import package_versions
 
 Spectra = NDArray[np.float16]
 T = TypeVar("T")

@@ -6,13 +6,12 @@ import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Iterable
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from cards_deck import __version__
+from cards_deck.machine import hardware, package_versions
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("numpy", "scipy", "pillow", "safetensors", "onnx", "onnxruntime")
@@ -24,25 +23,9 @@ def provenance(command: list[str] | None = None) -> dict[str, Any]:
         "command": " ".join(map(_shown, command)) if command else None,
         "commit": _commit(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "hardware": {
-            "cpu": _cpu_model(),
-            "cores": _cores(),
-            "machine": platform.machine(),
-            "system": platform.system(),
-        },
+        "hardware": hardware(),
         "versions": {"python": platform.python_version(), "cards-deck": __version__, **package_versions(PACKAGES)},
     }
-
-
-def package_versions(packages: Iterable[str]) -> dict[str, str | None]:
-    """The version of each installed package, None for one that is not installed."""
-    found: dict[str, str | None] = {}
-    for package in packages:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = None
-    return found
 
 
 def _shown(argument: str) -> str:
@@ -53,20 +36,6 @@ def _shown(argument: str) -> str:
     if path.is_absolute() or ".." in path.parts or (is_path and not target.is_relative_to(ROOT)):
         return f"{flag}{equals}.../{target.name}"
     return argument
-
-
-def _cores() -> int:
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
-
-
-def _cpu_model() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        for line in info.read_text(errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def _git(*arguments: str) -> str | None:

@@ -141,10 +141,23 @@ def test_throughput_is_that_of_whole_epochs_at_the_last_size(recipe: Path, tmp_p
     card = next(card for card in deck.cards if card.name == "first")
     found = throughput(log, card, one, 50, 32, torch.device("cpu"))
     assert found["epochs_timed"] == 3  # 11, 4 and 6 seconds
+    assert found["training_seconds"] == 24 + 8
     assert found["images_per_second"] == pytest.approx(48 / 6)  # batches of 16: two images of an epoch are left out
     rate = found["images_per_second"] * found["operations_per_image"]
     assert found["share_of_peak"] == pytest.approx(rate / found["peak_operations_per_second"], abs=1e-4)
     assert peak_flops(torch.device("cpu"), repeats=2) > 1e8
+
+
+def test_training_begins_anew_where_a_stage_does(recipe: Path, tmp_path: Path) -> None:
+    """Two levels of a method, killed after the first; begun anew, and stopped once within the second."""
+    one = read_deck_recipe(recipe).cards[0].recipe
+    deck = build_deck(read_deck_recipe(recipe), site(tmp_path), tmp_path / "deck")
+    rows = [("a", 1, 50.0), ("a", 2, 90.0), ("a", 1, 4.0), ("a", 2, 9.0), ("b", 1, 3.0), ("b", 2, 2.5)]
+    log = tmp_path / "log.jsonl"
+    lines = [json.dumps({"stage": stage, "epoch": e, "size": 32, "seconds": s}) for stage, e, s in rows]
+    log.write_text("\n".join([*lines, '{"stage": "b", "epo']))
+    card = next(card for card in deck.cards if card.name == "first")
+    assert throughput(log, card, one, 50, 32, torch.device("cpu"))["training_seconds"] == 9 + 3 + 2.5
 
 
 def test_the_command_builds_and_lists_the_deck(
@@ -161,8 +174,10 @@ def test_the_command_builds_and_lists_the_deck(
     assert "cannot be read" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main(["build", "--help"])
-    assert "cifar10-flagship, cifar10-independent, cifar10-search, cifar10-starter" in " ".join(
-        capsys.readouterr().out.split()
+    said = " ".join(capsys.readouterr().out.split())
+    assert (
+        ", ".join(f"cifar10-{name}" for name in ("flagship", "independent", "search", "search-small", "starter"))
+        in said
     )
 
 
@@ -190,3 +205,8 @@ def test_a_search_ranks_the_cards_by_themselves(
     assert row["validation"]["score"] == pytest.approx((accuracy + corrupted) / 2, abs=1e-6)
     said = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in said[1:-1]] == [row["name"] for row in found["trials"]]
+    text = (tmp_path / "search.md").read_text()
+    assert "| fourth |" in text
+    assert "augmentation.width 1" in text
+    assert f"{found['date'][:10]}" in text
+    assert [row["against_first"] is None for row in found["trials"]].count(True) == 1

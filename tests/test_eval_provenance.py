@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import cards_deck
-from eval.provenance import ROOT, package_versions, provenance
+from cards_deck.machine import package_versions
+from eval.provenance import ROOT, provenance
 
 
 @pytest.mark.parametrize(

@@ -17,15 +17,21 @@ from cards_deck.commands.build import add_training, read_training
 def configure(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
     """Add the flags."""
     group = add_training(parser)
-    group.add_argument("--out", type=Path, metavar="FILE", help="the results, as JSON (runs/NAME/search.json)")
+    group.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="the results, as JSON, and as a table beside it (runs/NAME/search.json)",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Train, measure, write and print the ranking."""
-    from cards_deck.training.searching import ranking, search
+    from cards_deck.training.ranking import ranking
+    from cards_deck.training.searching import search
 
     recipe, site = read_training(arguments)
     out = arguments.out or site.work / "search.json"
     print(ranking(search(recipe, site, out)))
-    print(f"wrote {out}")
+    print(f"wrote {out} and {out.with_suffix('.md').name}")
     return 0

@@ -1,4 +1,4 @@
-"""How fast a card was trained: images per second, and the share of what the device can multiply and add."""
+"""How long a card was trained and how fast: images per second, the share of what the device can multiply and add."""
 
 from __future__ import annotations
 
@@ -37,13 +37,27 @@ def peak_flops(device: torch.device, repeats: int = 10) -> float:
 
 
 def _rows(log: Path) -> list[dict[str, Any]]:
-    """Epochs since training last began at the first one; a line that a kill has torn is left out."""
+    """Epochs since training last began anew, with a stage that was there before; a torn line is left out."""
     rows = []
     for line in log.read_text().splitlines():
         with suppress(json.JSONDecodeError):
             rows.append(json.loads(line))
-    begun = [place for place, row in enumerate(rows) if row["epoch"] == 1]
-    return rows[begun[-1] if begun else 0 :]
+    begin, stages = 0, set[str]()
+    for place, row in enumerate(rows):
+        if row["epoch"] == 1:
+            if row["stage"] in stages:
+                begin, stages = place, set()
+            stages.add(row["stage"])
+    return rows[begin:]
+
+
+def _seconds(rows: list[dict[str, Any]]) -> float:
+    """What the epochs of `rows` took in all; the clock begins anew with every stage and after every stop."""
+    spent = [row["seconds"] for row in rows[:1]]
+    for before, after in pairwise(rows):
+        goes_on = after["stage"] == before["stage"] and after["seconds"] > before["seconds"]
+        spent.append(after["seconds"] - (before["seconds"] if goes_on else 0))
+    return float(sum(spent))
 
 
 def throughput(log: Path, card: Card, recipe: Recipe, images: int, image_size: int, device: torch.device) -> Json:
@@ -70,6 +84,7 @@ def throughput(log: Path, card: Card, recipe: Recipe, images: int, image_size: i
         "image_size": rows[-1]["size"],
         "operations_per_image": operations,
         "peak_operations_per_second": round(peak),
+        "training_seconds": round(_seconds(rows), 1),
         "images_per_second": None,
         "share_of_peak": None,
     }

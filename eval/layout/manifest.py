@@ -17,8 +17,8 @@ from cards_deck.checks import is_whole
 from cards_deck.corruptions import SEVERITIES, frost_source
 from cards_deck.errors import DataError
 from cards_deck.files import read_bytes, sha256, strict_json, write_bytes
+from cards_deck.machine import package_versions
 from eval.cells import Images
-from eval.provenance import package_versions
 
 Json = dict[str, Any]
 

@@ -12,6 +12,7 @@ from typing import Any
 from cards_deck.card import Card, read_card, write_card
 from cards_deck.errors import InputError
 from cards_deck.inference.gates import CLEAN
+from cards_deck.machine import package_versions
 from cards_deck.training.augmentations import AUGMENTATIONS
 from cards_deck.training.cards import make_card, ticket_of
 from cards_deck.training.checkpoint import SUFFIX as CHECKPOINT
@@ -20,7 +21,7 @@ from cards_deck.training.recipe import Recipe
 from cards_deck.training.run import SUFFIX, choose_device, set_threads
 from cards_deck.training.schedule import Schedule
 from cards_deck.training.tickets.ticket import Ticket, full_masks
-from eval.provenance import package_versions, provenance
+from eval.provenance import provenance
 from eval.tickets import averages
 from eval.tickets.cells import Cell, Json
 from eval.tickets.controls import method_named
