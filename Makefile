@@ -55,7 +55,7 @@ starter-deck flagship: export MALLOC_TRIM_THRESHOLD_=17179869184
 starter-deck flagship: export MALLOC_MMAP_THRESHOLD_=4294967296
 starter-deck: environment ## train, pack and measure models/cifar10-starter, then `make results` (hours); DATA= is the data root
 	@.venv/bin/python -m cards_deck build cifar10-starter --data "$(DATA)" $(ARGS)
-	@.venv/bin/python -m eval models/cifar10-starter --data "$(DATA)" --subset 2000 --threads 2
+	@.venv/bin/python -m eval models/cifar10-starter --data "$(DATA)" --threads 2
 	@$(MAKE) --no-print-directory results
 
 flagship: environment ## train and pack models/cifar10-flagship, on a GPU; ARGS=--smoke tries every step anywhere; DATA= is the data root

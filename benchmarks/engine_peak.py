@@ -15,7 +15,7 @@ from pathlib import Path
 from cards_deck.inference.engines._sparse import build
 from cards_deck.inference.engines.sparse_library import LEVEL_VARIABLE, LEVELS, library
 
-CHAINS, STEPS = 12, 400_000
+CHAINS, STEPS = 12, 4_000_000  # some milliseconds: waking threads is no part of it
 _BYTES = {"plain": 16, "avx2": 32, "avx512": 64}
 _SOURCE = f"""
 typedef float vector __attribute__((vector_size(BYTES)));
@@ -56,6 +56,8 @@ class Peak:
             self._loop = ctypes.CDLL(str(target)).peak
         self._loop.argtypes = [ctypes.c_long, ctypes.c_float, ctypes.c_float]
         self._loop.restype = ctypes.c_float
+        # A system may wake a thread on the processor of the one that wakes it, and both then take turns there.
+        self._cpus = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
         self._pool = ThreadPoolExecutor(os.cpu_count())
 
     def flop(self, threads: int) -> float:
@@ -67,4 +69,9 @@ class Peak:
         if threads == 1:
             self._loop(STEPS, 0.5, 0.5)
         else:
-            list(self._pool.map(lambda _: self._loop(STEPS, 0.5, 0.5), range(threads)))
+            list(self._pool.map(self._on, range(threads)))
+
+    def _on(self, place: int) -> None:
+        if self._cpus:
+            os.sched_setaffinity(0, {self._cpus[place % len(self._cpus)]})
+        self._loop(STEPS, 0.5, 0.5)

@@ -23,6 +23,7 @@ from benchmarks.engine_cards import NETWORKS, card
 from benchmarks.engine_plot import write_plot
 from benchmarks.engine_rounds import Json
 from benchmarks.engine_runners import DENSE, OPENVINO
+from benchmarks.engine_table import write_table
 from benchmarks.engine_worker import Settings
 from benchmarks.harness import RESULTS
 from cards_deck.card import card_bytes
@@ -45,7 +46,9 @@ NOTES = {
     "torch_compiled": "torch.compile(dynamic=True), frozen; compiled within a time limit, see `skipped`",
     "int8": "weights and activations of 8 bits; per channel, codes from -64 to 64",
     "gflops": "two for each useful multiply-add: those of kept weights, of all weights in engines that ignore zeros",
-    "share_of_peak": "of a C loop of multiply-adds in registers in the same round, threads and instruction set",
+    "share_of_peak": "of a C loop of multiply-adds in registers in the same round, threads and instruction set; what "
+    "bounds the rest is in cards_deck/inference/engines/_sparse: loads (accumulate.h) and, on two threads with one "
+    "image, what they exchange (run_shared in network.c), which depends on where a host puts its processors",
     "loading": "from the card in memory to the first answer on one thread, and the resident bytes that stay",
 }
 
@@ -154,7 +157,8 @@ def save(path: Path, found: Json, seconds: float) -> None:
     partial.write_text(json.dumps(content, indent=1) + "\n")
     partial.replace(path)
     write_plot(content, path.with_suffix(".svg"))
-    print(f"== wrote {path} and {path.with_suffix('.svg').name} in {seconds:.0f} s")
+    write_table(content, path.with_suffix(".md"))
+    print(f"== wrote {path}, and {path.stem}.svg and .md beside it, in {seconds:.0f} s")
 
 
 if __name__ == "__main__":

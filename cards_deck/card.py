@@ -158,7 +158,9 @@ def card_from_bytes(data: bytes, source: str = "card bytes", shared: SharedMasks
     try:
         entries, metadata = tensorfile.decode(data)
         if metadata.get("format") == AVERAGE_FORMAT:
-            raise ValueError("it is an average of other cards of its deck and holds no weights: read the whole deck")
+            raise ValueError(
+                "it is an average of other cards of its deck and holds no weights: take one of those, or the deck"
+            )
         if metadata.get("format") != FORMAT:
             raise ValueError(f"its format is {metadata.get('format')!r}, not {FORMAT!r}")
         if metadata.get("version") not in _READERS:

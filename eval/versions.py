@@ -1,4 +1,7 @@
-"""Decks that are versions of one another: cards of the same names, with values of another precision."""
+"""Decks that are versions of one another: cards of the same names, with values of another precision.
+
+Averages need not be in every version: the cards compared are those that all have.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from eval.context import Context
 
 @dataclass(frozen=True, eq=False)
 class Version:
-    """One deck among those compared. `places` are those of the first deck's cards, by name, in this one."""
+    """One deck among those compared. `places` are those of the compared cards in it, in the order of the first deck."""
 
     label: str
     context: Context
@@ -26,7 +29,7 @@ class Version:
 
     @property
     def cards(self) -> tuple[Card, ...]:
-        """The version's cards in the order of the first deck."""
+        """The version's cards that are compared, in the order of the first deck."""
         return tuple(self.deck.cards[place] for place in self.places)
 
     @property
@@ -44,29 +47,36 @@ def versions_of(context: Context, others: Sequence[Deck]) -> list[Version]:
     for deck in others:
         _check_version(first, deck)
     decks = [first, *others]
+    names = [card.name for card in first.cards if all(card.name in _names(deck) for deck in others)]
     contexts = [Context(deck, settings, engine=settings.engine) for deck in decks]
     return [
-        Version(label, each, _places(first, each.deck)) for label, each in zip(labels_for(decks), contexts, strict=True)
+        Version(label, each, tuple(_names(each.deck).index(name) for name in names))
+        for label, each in zip(labels_for(decks), contexts, strict=True)
     ]
 
 
 def _check_version(first: Deck, deck: Deck) -> None:
-    wanted, found = ({card.name for card in each.cards} for each in (first, deck))
+    (wanted, found), averages = (set(_names(each)) for each in (first, deck)), _averages(first) | _averages(deck)
     where = (
         f"{deck.folder or deck.name} must be a version of {first.folder or first.name}, with cards of the same names"
     )
-    if wanted != found:
-        gaps = [("lacks", wanted - found), ("has", found - wanted)]
-        told = " and ".join(f"{verb} {', '.join(sorted(names))}" for verb, names in gaps if names)
-        raise InputError(f"{where} in any order; it {told}")
+    gaps = [("lacks", wanted - found - averages), ("has", found - wanted - averages)]
+    if told := " and ".join(f"{verb} {', '.join(sorted(names))}" for verb, names in gaps if names):
+        raise InputError(
+            f"{where} in any order, averages aside; it {told}: make a version with `cards-deck quantize`, a card at a "
+            "time under its name, and `cards-deck pack`"
+        )
     for what in ("classes", "image_size"):
         if getattr(deck, what) != getattr(first, what):
             raise InputError(f"{where} and the same {what}; it has {getattr(deck, what)}, not {getattr(first, what)}")
 
 
-def _places(first: Deck, deck: Deck) -> tuple[int, ...]:
-    names = [card.name for card in deck.cards]
-    return tuple(names.index(card.name) for card in first.cards)
+def _names(deck: Deck) -> list[str]:
+    return [card.name for card in deck.cards]
+
+
+def _averages(deck: Deck) -> set[str]:
+    return {card.name for card in deck.cards if card.averaged}
 
 
 def labels_for(decks: Sequence[Deck]) -> list[str]:

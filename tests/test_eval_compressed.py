@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from eval_tiny import CLASSES, PART, SUITE, TEST, measured_part, tiny_settings, tiny_test
+from eval_tiny import CLASSES, PART, SUITE, TEST, measured_part, tiny_settings, tiny_test, write_root
+from families import family_deck
 
 from cards_deck import corruptions, data
 from cards_deck.card import card_bytes
@@ -165,6 +166,28 @@ def test_decks_that_are_no_versions_are_refused_by_name(eval_deck: Deck, setting
     for text, other in faults.items():
         with pytest.raises(InputError, match=text):
             evaluate(eval_deck, dataclasses.replace(settings, suite=Compressed(SUITE, (other,))))
+
+
+def test_averages_that_a_version_lacks_are_not_compared(tmp_path: Path) -> None:
+    """The first deck's best card is an average: among the others the best is taken. Gates run what each deck has."""
+    first = family_deck(gate=GateConfig(kind="uniform"))
+    scores = {card.id: {"validation": {"accuracy": 0.5 + place / 10}} for place, card in enumerate(first.cards)}
+    first = dataclasses.replace(first, measured=scores)
+    settings = tiny_settings(write_root(first, tmp_path), tmp_path / "cache")
+    plain = tuple(card for card in first.cards if not card.averaged)
+    small = version(dataclasses.replace(first, cards=plain), "int8")
+    found = evaluate(first, dataclasses.replace(settings, suite=Compressed(SUITE, (small,)), timing=True))
+    assert first.cards[-1].averaged, "the best"
+    assert found["best_card"]["name"] == found["timing"]["card"] == plain[-1].name
+    for row, deck in zip(found["versions"], (first, small), strict=True):
+        assert [card["name"] for card in row["cards"]] == [card.name for card in plain]
+        assert [card["id"] for card in row["cards"]] == [
+            next(card.id for card in deck.cards if card.name == other.name) for other in plain
+        ]
+        assert row["gated"]["cards_per_image"] == 4  # the plain average is that of the trained cards
+    lacking = dataclasses.replace(small, cards=small.cards[1:])
+    with pytest.raises(InputError, match=r"lacks tuned_3: make a version with `cards-deck quantize`"):
+        evaluate(first, dataclasses.replace(settings, suite=Compressed(SUITE, (lacking,))))
 
 
 def test_labels_say_the_precision_of_mixed_decks_too(eval_deck: Deck) -> None:

@@ -56,7 +56,7 @@ def result(smoke: bool = False) -> dict[str, Any]:
             {
                 "name": name, "from": None, "recipe": cards[name].recipe.describe(), "against_first": gain,
                 "validation": {"n": 50, "accuracy": 0.8, "corrupted": 0.7, "score": score},
-                "density": 0.08, "multiply_adds": 1, "speed": SPEED,
+                "density": 0.08, "flop_density": 0.2, "multiply_adds": 1, "speed": SPEED,
             }
         )  # fmt: skip
     return {

@@ -18,6 +18,7 @@ from pathlib import Path
 from cards_deck.card import Card, read_card
 from cards_deck.commands.flags import add_data, add_fields, add_member, build_member, given, load_data
 from cards_deck.commands.pack import require_training
+from cards_deck.costs import card_costs
 from cards_deck.errors import InputError
 
 NETWORK = "resnet"
@@ -95,7 +96,9 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         cards = train_card(recipe, train, validation, arguments.out, given=begun, bits=arguments.bits, **where)
     for card in cards:
-        print(f"{arguments.out / (card.name + SUFFIX)}: card {card.id}, {100 * card.density:.2f} % of weights kept")
+        left = 100 * card_costs(card, train.images.shape[1]).flop_density
+        kept = f"{100 * card.density:.2f} % of weights and {left:.2f} % of multiply-adds kept"
+        print(f"{arguments.out / (card.name + SUFFIX)}: card {card.id}, {kept}")
     return 0
 
 

@@ -45,14 +45,13 @@ def document(found: Json) -> str:
 
 def _table(found: Json) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = [
-        ("trial", "score", "difference", "clean", "corrupted", "density", "images/s", "minutes")
+        ("trial", "score", "difference", "clean", "corrupted", "weights", "multiply-adds", "images/s", "minutes")
     ]
     for row in found["trials"]:
         validation, speed, gain = row["validation"], row["speed"], row["against_first"]
-        score, *others = (
-            "–" if value is None else f"{100 * value:.2f} %"
-            for value in (validation["score"], validation["accuracy"], validation.get("corrupted"), row["density"])
-        )
+        shown = [validation["score"], validation["accuracy"], validation.get("corrupted")]
+        shown += [row["density"], row["flop_density"]]
+        score, *others = ("–" if value is None else f"{100 * value:.2f} %" for value in shown)
         difference = "–" if gain is None else "{value:+.2f} [{low:+.2f}, {high:+.2f}]".format(
             **{key: 100 * gain[key] for key in ("value", "low", "high")}
         )  # fmt: skip

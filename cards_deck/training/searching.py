@@ -48,6 +48,7 @@ def search(recipe: DeckRecipe, site: Site, out: Path) -> Json:
                 "validation": {key: value for key, value in found[place].record.items() if key != "domains"},
                 "against_first": _difference(observed, place) if place else None,
                 "density": round(cost.parameter_density, 6),
+                "flop_density": round(cost.flop_density, 6),
                 "multiply_adds": cost.macs_executed,
                 "speed": json.loads((site.work / trial.name / SPEED).read_text()),
             }

@@ -28,6 +28,9 @@ def _note(suite: Json) -> str:
         "version through its own gate. Deck: bytes of its folder. Card: its file in the deck, and with its masks where "
         "the deck stores them once for several cards."
     )
+    if len({row["gate"]["kind"] for row in suite["versions"]}) > 1:
+        gates = ", ".join(f"{row['label']} {row['gate']['kind']}" for row in suite["versions"])
+        text += f" The gates are not alike ({gates}), so that gated decks differ by more than bits: see the cards."
     timing = suite.get("timing")
     if timing:
         text += f" Time: {timing['card']} alone, one thread, versions in turn, in the engine named."

@@ -140,6 +140,8 @@ def cards(suites: Suites) -> Section | None:
 
 def _made(card: Json) -> str:
     parts = [words(card["augmentation"]), f"{percent(card['density'])} % of {short(card['weights'])} weights"]
+    if card.get("flop_density"):
+        parts.append(f"{percent(card['flop_density'])} % of multiply-adds")
     parts.append(f"{card['bits']} bit")
     if card.get("bytes"):
         parts.append(f"{card['bytes'] / 1e3:,.0f} kB")

@@ -160,4 +160,5 @@ def _preferred(seconds: Mapping[EngineKind, tuple[float, ...]]) -> EngineKind:
 
 def _told(seconds: Mapping[EngineKind, tuple[float, ...]]) -> str:
     parts = (f"{kind} {' / '.join(f'{1e3 * t:.2f}' for t in times)}" for kind, times in seconds.items())
-    return f"ms per image at batch {' / '.join(map(str, BATCHES))}: {'; '.join(parts)}"
+    sizes = " / ".join(map(str, BATCHES))
+    return f"ms per image at batch {sizes} (engines far behind at the first alone): {'; '.join(parts)}"

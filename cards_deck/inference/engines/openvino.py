@@ -1,4 +1,4 @@
-"""OpenVINO on the CPU, in float32: the ONNX engine's model in another runtime. Needs the extra `openvino`."""
+"""OpenVINO on the CPU: the ONNX engine's model, float32 or int8, in another runtime. Needs the extra `openvino`."""
 
 from __future__ import annotations
 

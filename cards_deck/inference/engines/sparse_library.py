@@ -6,6 +6,7 @@ import ctypes
 import os
 from functools import cache
 
+from cards_deck.errors import InputError
 from cards_deck.inference.engines._sparse.build import FOLDER, LIBRARY, source_hash
 
 LEVELS = {"plain": 0, "avx2": 1, "avx512": 2}
@@ -94,9 +95,12 @@ def library() -> ctypes.CDLL | None:
 def kernels(loaded: ctypes.CDLL) -> dict[int, int]:
     """Floats in a vector -> the kernels for it, in this machine's best instruction set.
 
-    CARDS_DECK_SIMD may name another that the machine has.
+    CARDS_DECK_SIMD may name another; one that the machine has not is passed over. InputError for an unknown name.
     """
-    wanted = LEVELS.get(os.environ.get(LEVEL_VARIABLE, ""), -1)
+    named = os.environ.get(LEVEL_VARIABLE, "")
+    if named and named not in LEVELS:
+        raise InputError(f"{LEVEL_VARIABLE} must be one of {', '.join(LEVELS)}, got {named!r}: unset it, or name one")
+    wanted = LEVELS.get(named, -1)
     for level in (wanted, loaded.sparse_best_level()):
         if found := {width: table for width in WIDTHS if (table := loaded.sparse_kernels(level, width))}:
             return found

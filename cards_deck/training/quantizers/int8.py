@@ -1,6 +1,6 @@
 """Whole numbers of 8 bits, one scale per output, symmetric (Jacob et al., CVPR 2018; Krishnamoorthi, arXiv 1806.08342).
 
-Activations are 8 bits too, in the engine: `cards_deck.training.quantizers.calibration` finds their ranges and the card
+Activations are 8 bits too, in the engine: `cards_deck.training.calibration` finds their ranges and the card
 stores them. All layers are quantized, the first and the last included.
 """
 
