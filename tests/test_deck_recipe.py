@@ -78,7 +78,8 @@ def test_recipes_of_the_package_are_whole(name: str) -> None:
     assert len({card.recipe for card in deck.cards}) == len(deck.cards)
     small = deck.small()
     assert [card.name for card in small.cards] == [card.name for card in deck.cards]
-    assert all(card.recipe.schedule.epochs == deck.smoke.epochs <= 5 for card in small.cards)
+    epochs = 5 if name == "cifar10-search" else 1  # for methods of several rounds
+    assert all(card.recipe.schedule.epochs == epochs for card in small.cards)
 
 
 def test_the_released_deck_is_of_its_recipe() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from cards_deck.errors import InputError
 from cards_deck.training.forward import Forward, compiled_parts, stages, to_float
+from cards_deck.training.forward import compiled as in_one
 from cards_deck.training.networks import NETWORKS, memory_format
 from cards_deck.training.networks.resnet import ResNet
 
@@ -48,15 +50,31 @@ def test_features_are_changed_before_their_stage(compiled: bool) -> None:
     """Also where the stages are compiled: a change given after that is not lost."""
     network = make_network().eval()
     parts = stages(network)
-    forward = Forward(
-        [torch.compile(part, backend="eager") for part in parts] if compiled else parts, 32, torch.channels_last
-    )
+    forward = Forward([in_one(part, "eager") for part in parts] if compiled else parts, 32, torch.channels_last)
     pixels = to_float(IMAGES, 32)
     with torch.no_grad():
         for _ in range(2):
             assert torch.allclose(forward(IMAGES, Doubled(0)), network(2 * pixels), atol=1e-5)
             assert torch.allclose(forward(IMAGES, Doubled(1)), parts[1](2 * parts[0](pixels)), atol=1e-5)
             assert torch.allclose(forward(IMAGES), network(pixels), atol=1e-5)
+
+
+def test_every_shape_has_a_graph_of_its_own_and_none_is_left_uncompiled() -> None:
+    """More stages, sizes and kinds of network than torch's limit of eight: one each, and nothing in it is dynamic."""
+    torch.compiler.reset()
+    graphs: list[list[Any]] = []
+
+    def counted(graph: Any, inputs: list[Any]) -> Any:
+        graphs.append([size for each in inputs if isinstance(each, Tensor) for size in each.shape])
+        return graph.forward
+
+    for widths in ((4, 8), (5, 8), (6, 8)):
+        parts = [in_one(part, counted) for part in stages(make_network(ResNet(widths, (1, 1))).eval())]
+        for size in (32, 24):
+            with torch.no_grad():
+                Forward(parts, size, torch.channels_last)(IMAGES)
+    assert len(graphs) == 3 * 2 * 2
+    assert all(type(size) is int for shape in graphs for size in shape)
 
 
 def test_stages_follow_the_networks_mode_and_weights() -> None:

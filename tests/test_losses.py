@@ -43,11 +43,11 @@ def images() -> Tensor:
     return torch.randint(0, 256, (4, 3, 8, 8), dtype=torch.uint8, generator=seeded(1))
 
 
-def smoothed_cross_entropy(logits: Tensor, share: float) -> float:
+def smoothed_cross_entropy(logits: Tensor, share: float, labels: Tensor = LABELS) -> float:
     """-sum_c q(c) log p(c), with q = (1 - share) * one-hot + share / classes (Szegedy et al. 2016)."""
     log_p = np.log(softmax(logits.double().numpy(), axis=1))
     target = np.full(log_p.shape, share / log_p.shape[1])
-    target[np.arange(len(target)), LABELS.numpy()] += 1 - share
+    target[np.arange(len(target)), labels.numpy()] += 1 - share
     return float(-(target * log_p).sum(1).mean())
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from cards_deck.errors import InputError
 from cards_deck.training.augmentations.crop_flip import CropFlip
 from cards_deck.training.augmentations.prime import Prime
+from cards_deck.training.augmentations.primitives import filtered, recoloured, warped
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -51,6 +52,18 @@ def test_views_are_the_clean_one_and_two_mixtures() -> None:
     clean, once, again = Prime(jsd=True).views(images, seeded(2))
     assert torch.equal(clean, CropFlip()(images, seeded(2)))
     assert len({view.numpy().tobytes() for view in (clean, once, again)}) == 3
+
+
+def test_each_transformation_is_a_primitive_at_the_strength_that_was_asked_for() -> None:
+    images, prime = tensors(patterns(8))[0], Prime(filter_strength=0.3, color_strength=0.02, waves=7)
+    assert torch.equal(prime._transform(0, images, seeded(3)), filtered(images, 0.3, seeded(3)))
+    assert torch.equal(prime._transform(1, images, seeded(3)), recoloured(images, 0.02, 7, seeded(3)))
+    assert torch.equal(prime._transform(2, images, seeded(3)), warped(images, 7, seeded(3)))
+
+
+def test_defaults_are_the_published_ones_for_cifar() -> None:
+    """`config/cifar10_cfg.py` of the public code; the consistency loss has to be asked for."""
+    assert Prime() == Prime(width=3, depth=3, filter_strength=4.0, color_strength=0.01, waves=100, jsd=False)
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cards_deck.errors import InputError
+
+GRAPHS = 256
 
 
 class Change(Protocol):
@@ -72,7 +74,7 @@ def stages(network: nn.Module) -> list[nn.Module]:
     if not isinstance(network, nn.Sequential):
         raise InputError(
             f"mixing features needs a network that is a sequence of parts, got {type(network).__name__}: "
-            "train it with another augmentation"
+            "train it under another augmentation"
         )
     starts = [0, *(place for place, part in enumerate(network) if place and _shrinks(part)), len(network)]
     return [network[start:end] for start, end in pairwise(starts)]
@@ -89,4 +91,16 @@ def compiled_parts(network: nn.Module, device: torch.device, *, cut: bool) -> li
     wherever its features are changed.
     """
     parts = stages(network) if cut else [network]
-    return [torch.compile(part) for part in parts] if device.type == "cuda" else list(parts)
+    return [compiled(part) for part in parts] if device.type == "cuda" else list(parts)
+
+
+def compiled(part: nn.Module, backend: str | Callable[..., Any] = "inductor") -> Callable[[Tensor], Tensor]:
+    """`part` compiled anew for every shape that it meets.
+
+    All parts of all networks of a process share one limit of graphs, beyond which torch would go on uncompiled; left to
+    itself it would make one graph for several shapes, a slower one.
+    """
+    from torch._dynamo import config  # a second to import, for CUDA alone
+
+    config.cache_size_limit = max(config.cache_size_limit, GRAPHS)
+    return torch.compile(part, dynamic=False, backend=backend)

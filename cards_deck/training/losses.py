@@ -26,12 +26,14 @@ def training_loss(
     pass, as in the published code, so that batch-norm sees them together. With `augmentation.mixup`, features are mixed
     on the way, and the cross-entropy is that with both labels, in their shares.
     """
-    if getattr(augmentation, "jsd", False):
-        views = augmentation.views(images, generator)  # type: ignore[attr-defined]
-    else:
-        views = (augmentation(images, generator),)
+    # What a card trains on are the same pixels wherever they are made: none of it in lower precision.
+    with torch.autocast(images.device.type, enabled=False):
+        if getattr(augmentation, "jsd", False):
+            views = augmentation.views(images, generator)  # type: ignore[attr-defined]
+        else:
+            views = (augmentation(images, generator),)
     draw = getattr(augmentation, "mixup", None)
-    mixup = draw(len(images), forward.stages, generator) if draw is not None else None
+    mixup = draw(len(images), len(views), forward.stages, generator) if draw is not None else None
     logits = forward(torch.cat(views), mixup).float()
     first = logits[: len(images)]
     loss = F.cross_entropy(first, labels, label_smoothing=label_smoothing)

@@ -1,6 +1,7 @@
 """What AugMix and PRIME share: short chains of random operations, mixed with each other and with the image itself.
 
-Hendrycks et al., ICLR 2020, algorithm 1; Modas et al., ECCV 2022, algorithm 1. The two differ in the operations alone.
+Hendrycks et al., ICLR 2020, algorithm 1; Modas et al., ECCV 2022, whose public code mixes other operations in the same
+way.
 """
 
 from __future__ import annotations

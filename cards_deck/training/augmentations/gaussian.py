@@ -33,6 +33,8 @@ class Gaussian:
             raise InputError(f"gaussian: `std` is in units of [0, 1] pixels and must lie in [0, 1], got {self.std}")
         if self.over not in AUGMENTATIONS.names() or self.over == "gaussian":
             raise InputError(f"gaussian: `over` must name another augmentation, got {self.over!r}")
+        if hasattr(AUGMENTATIONS[self.over], "mixup"):
+            raise InputError(f"gaussian: {self.over} mixes features, not images alone: `over` cannot name it")
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Map uint8 [n, 3, h, w] to uint8 [n, 3, h, w]."""

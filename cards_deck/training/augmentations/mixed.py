@@ -31,6 +31,8 @@ class Mixed:
     def __post_init__(self) -> None:
         if len(self.of) < 2:
             raise InputError(f"mixed: `of` must hold two or more augmentations, got {len(self.of)}")
+        if any(hasattr(each, "mixup") for each in self.of):
+            raise InputError("mixed: `of` cannot hold an augmentation that mixes features, not images alone (noisymix)")
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Map uint8 [n, 3, h, w] to uint8 [n, 3, h, w]."""

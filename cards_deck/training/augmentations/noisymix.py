@@ -2,7 +2,9 @@
 
 A step of training takes one stage of the network at random (the pixels are one), mixes each image's features there with
 those of another image, and adds noise to them; the label is mixed in the same shares (Lim et al., ICLR 2022). What the
-card trains on are AugMix's images: the noise is the network's, not the picture's.
+card trains on are AugMix's images: the noise is the network's, not the picture's. Stages are those of `forward.stages`:
+in a ResNet-18 the published four places, in a Wide ResNet three of them, without that after the last stage; features
+are those after a ResNet's ReLU, where the published networks have theirs before it.
 """
 
 from __future__ import annotations
@@ -17,24 +19,26 @@ from cards_deck.training.augmentations import AUGMENTATIONS
 from cards_deck.training.augmentations.augmix import AugMix
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FeatureMixup:
-    """What one step of training does to the features of `views` views of n images, all views alike.
+    """What one step of training does to the features of several views of n images.
 
     Attributes:
         place: before which stage of the network; 0: the pixels.
-        share: 0-d float, of each image's own features.
+        share: 0-d float, of each image's own features; that of the others is in every view the same.
         partner: int64 [n], whose features make up the rest.
-        noise: settings of the noise.
-        levels: 0-d floats, of the additive and the multiplicative noise.
+        additive: float [views], standard deviation of the noise added to a feature.
+        multiplicative: float [views], largest relative change of a feature.
+        sparsity: share of the features that each noise leaves alone.
         generator: of the noise.
     """
 
     place: int
     share: Tensor
     partner: Tensor
-    noise: NoisyMix
-    levels: tuple[Tensor, Tensor]
+    additive: Tensor
+    multiplicative: Tensor
+    sparsity: float
     generator: torch.Generator
 
     def __call__(self, features: Tensor) -> Tensor:
@@ -45,16 +49,16 @@ class FeatureMixup:
 
     def _mixed(self, features: Tensor) -> Tensor:
         mixed = []
-        for number, view in enumerate(features.split(len(self.partner)), start=1):
-            blend = view[self.partner].lerp(view, self.share.to(view.dtype))
-            additive, multiplicative = self.levels
+        for view, additive, multiplicative in zip(
+            features.split(len(self.partner)), self.additive, self.multiplicative, strict=True
+        ):
+            blend = view[self.partner].float().lerp(view.float(), self.share)
             factor = self._sparse(1 - 2 * self._uniform(view)) * multiplicative + 1
-            # The published code disturbs each view more than the one before.
-            mixed.append(blend * factor + self._sparse(self._normal(view)) * (additive * number))
+            mixed.append(blend * factor + self._sparse(self._normal(view)) * additive)
         return torch.cat(mixed).to(features.dtype)
 
     def _sparse(self, noise: Tensor) -> Tensor:
-        return noise * (self._uniform(noise) >= self.noise.sparsity)
+        return noise * (self._uniform(noise) >= self.sparsity)
 
     def _uniform(self, like: Tensor) -> Tensor:
         return torch.rand(like.shape, generator=self.generator, device=like.device)
@@ -71,8 +75,8 @@ class NoisyMix:
     A ticket method with a loss of its own trains on the images alone.
 
     Attributes:
-        additive: largest standard deviation of the normal noise added to a feature (Beta(2, 5) of it in each step).
-        multiplicative: largest relative change of a feature (Beta(2, 5) of it in each step).
+        additive: largest standard deviation of the normal noise added to a feature of the first view.
+        multiplicative: largest relative change of a feature.
         sparsity: share of the features that each noise leaves alone.
     """
 
@@ -100,16 +104,20 @@ class NoisyMix:
         """Return AugMix's three views."""
         return AugMix().views(images, generator)
 
-    def mixup(self, n: int, stages: int, generator: torch.Generator) -> FeatureMixup:
-        """Draw what happens in one step to `n` images in a network of `stages` stages.
+    def mixup(self, n: int, views: int, stages: int, generator: torch.Generator) -> FeatureMixup:
+        """Draw what happens in one step to `views` views of `n` images in a network of `stages` stages.
 
-        Each stage is as likely, and the share of an image's own features is uniform (the published alpha is 1).
+        Each stage is as likely, and the share of an image's own features is uniform (the published alpha is 1). Every
+        view has noise of a strength of its own, Beta(2, 5) of the largest; the additive noise of the second view is
+        twice, that of the third three times as strong, as in the published code.
         """
         device = generator.device
         place = int(torch.randint(stages, (), generator=generator, device=device))
         share = torch.rand((), generator=generator, device=device)
         partner = torch.randperm(n, generator=generator, device=device)
         # The second smallest of six uniform numbers is Beta(2, 5).
-        strength = torch.rand(2, 6, generator=generator, device=device).sort().values[:, 1]
-        levels = (self.additive * strength[0], self.multiplicative * strength[1])
-        return FeatureMixup(place, share, partner, self, levels, generator)
+        strength = torch.rand(2, views, 6, generator=generator, device=device).sort().values[..., 1]
+        additive = self.additive * strength[0] * torch.arange(1, views + 1, device=device)
+        return FeatureMixup(
+            place, share, partner, additive, self.multiplicative * strength[1], self.sparsity, generator
+        )

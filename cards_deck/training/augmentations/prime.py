@@ -1,7 +1,8 @@
 """PRIME (Modas et al., ECCV 2022): chains of three random transformations, mixed with the image itself as in AugMix.
 
-The transformations are one linear filter, one smooth map of the pixel values, one smooth displacement, none of them
-shared with CIFAR-10-C. Values are rounded to 8 bits after each, as pixels of an image file are.
+The transformations are one linear filter, one smooth map of the pixel values, one smooth displacement: none is one of
+CIFAR-10-C's, but the last is akin to its elastic transform. Values are rounded to 8 bits after each, as pixels of an
+image file are.
 """
 
 from __future__ import annotations

@@ -82,6 +82,11 @@ class ToST:
     def find(self, network: nn.Module, task: Task, generator: torch.Generator) -> tuple[Ticket, ...]:
         """Find the masks, re-scale, train once; one ticket."""
         task.steps()
+        if hasattr(task.augmentation, "mixup"):
+            raise InputError(
+                "tost: a softened network is no sequence of stages between which features could be mixed: train under "
+                "another augmentation, or by another method"
+            )
         masks = self._masks(network, task, generator)
         if self.rescale_steps:
             rescale(network, task, generator, self.rescale_steps)
