@@ -93,7 +93,8 @@ def main() -> None:
         for name, values in cost.items()
         if (gate := name.removesuffix(f", batch {batch}")) != name and "gate" in gate
     }
-    save("gate", [row(name, "us/image", values) for name, values in cost.items()], ratios)
+    note = f"Of {deck.name} {deck.version}, {len(deck.cards)} cards; a card runs in the sparse engine; one thread."
+    save("gate", [row(name, "us/image", values) for name, values in cost.items()], ratios, note=note)
 
 
 if __name__ == "__main__":

@@ -66,15 +66,38 @@ def ratio(numerator: Sequence[float], denominator: Sequence[float]) -> float:
     return statistics.median(a / b for a, b in zip(numerator, denominator, strict=True))
 
 
-def save(name: str, rows: Sequence[Row], ratios: Mapping[str, float], packages: Sequence[str] = ()) -> Path:
-    """Print the measurements and write them to benchmarks/results/<name>.json, with the versions of `packages` too."""
+def save(
+    name: str, rows: Sequence[Row], ratios: Mapping[str, float], packages: Sequence[str] = (), note: str = ""
+) -> Path:
+    """Print the measurements and write them to benchmarks/results/<name>.json, and as tables to <name>.md.
+
+    `packages` are those whose versions count too; `note` says what was measured where the names do not.
+    """
     made = provenance([Path(sys.executable).name, "-m", f"benchmarks.{name}", *sys.argv[1:]])
     made["versions"].update(package_versions(packages))
     for entry in rows:
         print(f"{entry.name:40} {entry.median:12.5g} {entry.unit:12} [{entry.low:.5g}, {entry.high:.5g}]")
     for key, value in ratios.items():
         print(f"{key:40} {value:12.5g}")
-    return write(name, {"rows": [asdict(entry) for entry in rows], "ratios": dict(ratios), "provenance": made})
+    content = {"rows": [asdict(entry) for entry in rows], "ratios": dict(ratios), "note": note, "provenance": made}
+    (RESULTS / f"{name}.md").write_text(tables(name, content))
+    return write(name, content)
+
+
+def tables(name: str, content: Mapping[str, Any]) -> str:
+    """The measurements of `save` as Markdown."""
+    made = content["provenance"]
+    hardware = f"{made['hardware']['cpu']}, {made['hardware']['cores']} cores"
+    versions = ", ".join(f"{package} {version}" for package, version in made["versions"].items() if version)
+    lines = [f"# {name}", "", *([content["note"], ""] if content["note"] else [])]
+    lines += ["| measured | median | quartiles | unit | rounds |", "|---|---:|---:|---|---:|"]
+    for entry in content["rows"]:
+        spread = f"{entry['low']:.4g} – {entry['high']:.4g}"
+        lines.append(f"| {entry['name']} | {entry['median']:.4g} | {spread} | {entry['unit']} | {entry['repeats']} |")
+    if content["ratios"]:
+        lines += ["", "| ratio within a round | median |", "|---|---:|"]
+        lines += [f"| {label} | {value:.3g} |" for label, value in content["ratios"].items()]
+    return "\n".join([*lines, "", f"`{made['command']}`; {hardware}; {versions}; {made['date'][:10]}.", ""])
 
 
 def write(name: str, content: Mapping[str, Any]) -> Path:

@@ -89,6 +89,8 @@ def read_rgb(path: Path) -> Image.Image:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as image:
                 return to_rgb(image)
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: there is no such file: name an image, a PNG or JPEG for example") from error
     except (*BROKEN, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise InputError(f"{path}: it must be a whole image that can be read ({error})") from error
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from cards_deck.errors import InputError
 from eval.report import Json, read_suites
+from eval.report.gates import against_average
 
 REPORTS = Path(__file__).resolve().parent / "reports"
 GENERATED = ("README.md", "models/README.md")
@@ -71,13 +72,20 @@ def _caption(suites: Sequence[Json]) -> str:
     main = suites[0]
     size = main["deck_size_bytes"]
     cells = [f"{suite['n']:,} per cell of {len(suite['cells']['routes']['gated'])} x 5" for suite in suites]
+    worst = [_worst(suite) for suite in suites]
     parts = [
         f"{main['n_clean']:,} clean test images, {_listed(cells)}",
+        f"gated less the plain average in the worst cell: {_listed(worst)}",
         f"{len(main['cards'])} cards, {size / 1e6:.1f} MB on disk" if size else f"{len(main['cards'])} cards",
         f"best single card chosen on validation data: {main['best_card']['name']}",
         f"measured {max(suite['provenance']['date'][:10] for suite in suites)}",
     ]
     return "; ".join(parts) + "."
+
+
+def _worst(suite: Json) -> str:
+    (corruption, severity), (gain, _) = min(against_average(suite).items(), key=lambda one: one[1][0])
+    return f"{100 * gain:+.1f} points ({corruption} {severity})"
 
 
 def with_table(text: str, table: str, *, name: str) -> str:

@@ -161,6 +161,11 @@ def test_the_independent_cards_cost_what_the_family_costs() -> None:
         ('of = ["first", "second"]', 'of = ["first", "first"]', "must name two or more different ones"),
         ('of = ["first", "second"]', 'of = [["first"]]', "must name two or more different ones"),
         ('name = "both"', 'name = "first"', "soups need names of their own, and 'first' is taken"),
+        (
+            'name = "both"',
+            'name = "both"\nstatistics = "new"',
+            r"\[\[soup\]\] both: `statistics` must be averaged or recomputed, not 'new'",
+        ),
         ("[[card]]", "[card]", "is no TOML file"),
     ],
 )

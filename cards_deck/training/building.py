@@ -160,8 +160,9 @@ def _packed(recipe: DeckRecipe, cards: list[Card], train: Dataset, validation: D
     bench = Bench(train, validation, corrupted=min(images, CORRUPTED))
     for soup in recipe.soups:
         deck = blend_cards(
-            deck, soup.of, bench, kind="uniform", statistics="averaged", name=soup.name, allow_barrier=allow_barrier
-        )
+            deck, soup.of, bench,
+            kind="uniform", statistics=soup.statistics, name=soup.name, allow_barrier=allow_barrier,
+        )  # fmt: skip
     return refit_gate(deck, validation, kind, corrupted_images=images)[0]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from cards_deck.errors import InputError
 from cards_deck.registry import describe
+from cards_deck.training.averaging.average import Statistics
 from cards_deck.training.networks import Network
 from cards_deck.training.recipe import Recipe
 
@@ -25,10 +26,11 @@ class CardRecipe:
 
 @dataclass(frozen=True)
 class SoupRecipe:
-    """The average of the cards that `of` names."""
+    """The average of the cards that `of` names; its batch norms' `statistics` as in `blend_cards`, chosen if None."""
 
     name: str
     of: tuple[str, ...]
+    statistics: Statistics | None = None
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@
                      and `make_deck` have them
     [recipe]         network, method, augmentation, schedule and seed that the cards share
     [[card]]         name, and what differs; `from` names the card whose mask and weights it is fine-tuned from
-    [[soup]]         name, and `of`: the cards of which it is the average
+    [[soup]]         name, `of`: the cards of which it is the average, and the `statistics` of its batch norms:
+                     "averaged" or "recomputed"; whichever is better on validation images where left out
     [smoke]          network, images, batch_size and epochs of a trial that takes a minute anywhere
 
 Members of registries are written { name = "rigl", density = 0.1 }; fields that are left out have their defaults. A
@@ -19,13 +20,14 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from cards_deck.checks import NAME_RULE, is_name
 from cards_deck.errors import InputError
 from cards_deck.inference.gates import GATES, check_budget, check_loss
 from cards_deck.registry import Registry
 from cards_deck.training.augmentations import AUGMENTATIONS
+from cards_deck.training.averaging.average import Statistics
 from cards_deck.training.deck_recipe import CardRecipe, DeckRecipe, Smoke, SoupRecipe
 from cards_deck.training.decks import AUTO
 from cards_deck.training.networks import NETWORKS
@@ -154,12 +156,15 @@ def _schedule(table: Table, where: str) -> Schedule:
 
 def _soup(table: Table, cards: Mapping[str, CardRecipe]) -> SoupRecipe:
     where = f"[[soup]] {table.get('name', '')}".rstrip()
-    _only(table, {"name", "of"}, where)
+    _only(table, {"name", "of", "statistics"}, where)
+    statistics = table.get("statistics")
+    if statistics not in (None, *get_args(Statistics)):
+        raise InputError(f"{where}: `statistics` must be {' or '.join(get_args(Statistics))}, not {statistics!r}")
     of = table.get("of")
     named = [name for name in of if isinstance(name, str) and name in cards] if isinstance(of, list) else []
     if named != of or len(named) < 2 or len(set(named)) < len(named):
         raise InputError(f"{where}: `of` must name two or more different ones of {', '.join(cards)}, not {of!r}")
-    return SoupRecipe(_name(table, where), tuple(named))
+    return SoupRecipe(_name(table, where), tuple(named), statistics)
 
 
 def _smoke(table: Table) -> Smoke:

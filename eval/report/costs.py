@@ -157,7 +157,7 @@ def _by_size(main: Json, rows: list[Json]) -> list[Point]:
             Point(label, size, main["routes"]["gated"]["mean"]["value"], main["routes"]["gated"]["mean"], "accent")
         )
     card = next((card for card in main["cards"] if card["id"] == main["best_card"]["id"]), None)
-    if card and card.get("bytes"):
+    if card and card.get("bytes") and not card.get("averaged"):
         found.append(Point("best single card", card["bytes"], card["mean"]["value"], card["mean"], "third", "D"))
     return found + _others(rows, lambda row: 4 * row["parameters"] * row["passes"] if row.get("parameters") else None)
 
@@ -218,7 +218,8 @@ def _our_row(main: Json, name: str) -> tuple[float, Row]:
     detail = f"{len(main['cards'])} cards"
     if name == "best_card":
         card: Json = next((card for card in main["cards"] if card["id"] == main["best_card"]["id"]), {})
-        size, detail = card.get("bytes"), main["best_card"]["name"]
+        # An average is stored as a kilobyte beside the cards it is made of: alone it has no size.
+        size, detail = None if card.get("averaged") else card.get("bytes"), main["best_card"]["name"]
     cost = executed(main, name)
     cells = [Cell(percent(row[field]["value"])) for field in ("clean", "mean", "severity5")]
     cells += [

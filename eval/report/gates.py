@@ -110,10 +110,7 @@ def _picture(suite: Json) -> Picture:
 
 def _worst(suite: Json) -> Text:
     """What the gate can cost: the cell where it is the farthest below the plain average, and how many are below."""
-    n, found = suite["n"], {}
-    for corruption, rows in suite["significance"]["gated_vs_uniform"].items():
-        for severity, row in enumerate(rows, start=1):
-            found[corruption, severity] = _paired(row["gained"], row["lost"], n)
+    found = against_average(suite)
     (corruption, severity), (loss, error) = min(found.items(), key=lambda one: one[1][0])
     below = sum(value + 1.96 * spread < 0 for value, spread in found.values())
     above = sum(value - 1.96 * spread > 0 for value, spread in found.values())
@@ -123,6 +120,15 @@ def _worst(suite: Json) -> Text:
         f"{points(loss)} points [{points(loss - 1.96 * error)}, {points(loss + 1.96 * error)}] away: what relying on "
         f"the gate can cost.{_promised(suite['gates'].get('promised'))}"
     )
+
+
+def against_average(suite: Json) -> dict[tuple[str, int], tuple[float, float]]:
+    """Accuracy of the deck's own gate less that of the plain average, with its standard error, in every cell."""
+    return {
+        (corruption, severity): _paired(row["gained"], row["lost"], suite["n"])
+        for corruption, rows in suite["significance"]["gated_vs_uniform"].items()
+        for severity, row in enumerate(rows, start=1)
+    }
 
 
 def _promised(made: Json | None) -> str:

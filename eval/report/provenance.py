@@ -38,8 +38,9 @@ def _deck(suites: Suites) -> dict[str, str]:
         )
     if main:
         facts["Selection"] = (
-            f"best single card chosen on {main['best_card']['chosen_on']}; nothing was chosen on test images. The best "
-            "card of each cell is picked on the measured cells themselves, which flatters that bound a little"
+            f"best single card chosen on {main['best_card']['chosen_on']}; cards, gates and temperatures were fitted "
+            "and chosen on validation images. The best card of each cell is picked on the measured cells themselves, "
+            "which flatters that bound a little"
         )
     validation = (main or {}).get("validation")
     if validation:
