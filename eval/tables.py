@@ -1,8 +1,13 @@
-"""The table of measured results for README.md and models/README.md, generated from the committed reports only."""
+"""The tables of measured results in README.md and models/README.md, generated from the committed reports only.
+
+They stand between `<!-- results:begin -->`, or `<!-- results:begin DECK -->` for one deck alone, and
+`<!-- results:end -->`.
+"""
 
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +18,7 @@ from eval.report.gates import against_average
 
 REPORTS = Path(__file__).resolve().parent / "reports"
 GENERATED = ("README.md", "models/README.md")
-BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
+BEGIN, END = re.compile(r"<!-- results:begin(?: ([\w-]+))? -->"), "<!-- results:end -->"
 
 ROWS = (
     ("gated", "deck, gated"),
@@ -29,13 +34,14 @@ COLUMNS = (
 )
 
 
-def results_table(folder: Path = REPORTS) -> str:
+def results_table(folder: Path = REPORTS, deck: str | None = None) -> str:
     """Markdown of all corruption suites in `folder/<deck>/<suite>.json`, a table per deck; a sentence for none.
 
     Folders named `<deck>@<gate>` hold studies of other gates, and are left out.
     """
     folders = sorted({path.parent for path in folder.glob("*/*.json") if "@" not in path.parent.name})
-    decks = [found for path in folders if (found := read_suites(path).of("corruptions"))]
+    named = [path for path in folders if deck in (None, path.name)]
+    decks = [found for path in named if (found := read_suites(path).of("corruptions"))]
     return "\n\n".join(map(_section, decks)) if decks else "No deck has been measured yet."
 
 
@@ -88,13 +94,15 @@ def _worst(suite: Json) -> str:
     return f"{100 * gain:+.1f} points ({corruption} {severity})"
 
 
-def with_table(text: str, table: str, *, name: str) -> str:
-    """`text` with the block between the markers replaced by `table`; InputError unless both are there once."""
-    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        raise InputError(f"{name} must hold the line {BEGIN} once and the line {END} once below it; add them")
-    before, rest = text.split(BEGIN)
-    after = rest.split(END)[1]
-    return f"{before}{BEGIN}\n{table}\n{END}{after}"
+def with_table(text: str, folder: Path, *, name: str) -> str:
+    """`text` with what stands between the markers made anew; InputError unless both are there once."""
+    found = list(BEGIN.finditer(text))
+    if len(found) != 1 or text.count(END) != 1 or found[0].end() > text.index(END):
+        raise InputError(
+            f"{name} must hold the line <!-- results:begin --> once and the line {END} once below it; add them"
+        )
+    before, after = text[: found[0].end()], text[text.index(END) :]
+    return f"{before}\n{results_table(folder, found[0][1])}\n{after}"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -104,21 +112,20 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--write", type=Path, nargs="+", default=[], metavar="FILE", help="rewrite the block in FILE")
     parser.add_argument("--check", type=Path, nargs="+", default=[], metavar="FILE", help="exit 1 where FILE disagrees")
     options = parser.parse_args(arguments)
-    table = results_table(options.reports)
     if not options.write and not options.check:
-        print(table)
-    stale = [path for path in options.check if _changed(path, table)]
+        print(results_table(options.reports))
+    stale = [path for path in options.check if _changed(path, options.reports)]
     for path in stale:
         print(f"{path} disagrees with the reports: run `python -m eval table --write {path}`", file=sys.stderr)
     for path in options.write:
         text = path.read_text(encoding="utf-8")
-        path.write_text(with_table(text, table, name=str(path)), encoding="utf-8")
+        path.write_text(with_table(text, options.reports, name=str(path)), encoding="utf-8")
     return 1 if stale else 0
 
 
-def _changed(path: Path, table: str) -> bool:
+def _changed(path: Path, folder: Path) -> bool:
     text = path.read_text(encoding="utf-8")
-    return with_table(text, table, name=str(path)) != text
+    return with_table(text, folder, name=str(path)) != text
 
 
 if __name__ == "__main__":

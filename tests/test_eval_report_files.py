@@ -65,12 +65,12 @@ def test_the_table_is_written_between_the_markers_and_checked(reports: dict[str,
         write_json(result, tmp_path / "reports" / "cifar10-fake" / f"{name}.json")
         write_json(result, tmp_path / "reports" / "cifar10-fake@uniform" / f"{name}.json")
     readme, where = tmp_path / "README.md", ["--reports", str(tmp_path / "reports")]
-    readme.write_text(f"before\n{tables.BEGIN}\nold\n{tables.END}\nafter\n")
+    readme.write_text(f"before\n<!-- results:begin -->\nold\n{tables.END}\nafter\n")
     assert main(["table", *where, "--check", str(readme)]) == 1
     assert main(["table", *where, "--write", str(readme)]) == 0
     assert main(["table", *where, "--check", str(readme)]) == 0
     text = readme.read_text(encoding="utf-8")
-    assert text.startswith(f"before\n{tables.BEGIN}\n")
+    assert text.startswith("before\n<!-- results:begin -->\n")
     assert text.endswith(f"\n{tables.END}\nafter\n")
     for suite in ("cifar10-c", "cifar10-c-bar"):
         shown = reports[suite]["routes"]["gated"]["mean"]
@@ -93,7 +93,19 @@ def test_the_table_has_three_rows_per_corruption_suite(reports: dict[str, Json],
 
 def test_a_file_without_markers_is_refused_by_name() -> None:
     with pytest.raises(InputError, match=r"README\.md must hold"):
-        tables.with_table(f"{tables.END}\n{tables.BEGIN}", "table", name="README.md")
+        tables.with_table(f"{tables.END}\n<!-- results:begin -->", tables.REPORTS, name="README.md")
+
+
+def test_a_block_may_name_the_one_deck_that_it_shows(reports: dict[str, Json], tmp_path: Path) -> None:
+    for deck in ("one", "two"):
+        write_json(reports["cifar10-c"] | {"deck": deck}, tmp_path / deck / "cifar10-c.json")
+    before, after = "<!-- results:begin two -->", f"{tables.END}\n"
+    text = tables.with_table(f"{before}\nold\n{after}", tmp_path, name="README.md")
+    assert text.startswith(f"{before}\n**two** on")
+    assert "**one**" not in text
+    assert "old" not in text
+    assert text.endswith(after)
+    assert "**one**" in tables.with_table(f"<!-- results:begin -->\n{after}", tmp_path, name="README.md")
 
 
 def test_no_report_gives_a_sentence(reports: dict[str, Json], tmp_path: Path) -> None:
