@@ -16,6 +16,7 @@ from eval.numbers import points
 from eval.report import write_json
 from eval.report.compare import read_decks, unlike
 from eval.report.side_by_side import sections
+from eval.tables import REPORTS
 
 Json = dict[str, Any]
 
