@@ -14,7 +14,7 @@ from pathlib import Path
 
 from cards_deck.errors import InputError
 from eval.report import Json, read_suites
-from eval.report.gates import against_average
+from eval.report.against_average import against_average
 
 REPORTS = Path(__file__).resolve().parent / "reports"
 GENERATED = ("README.md", "models/README.md")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
-
 from cards_deck.inference.gates import Promise
 from eval.numbers import BOUNDS, ROUTE_LABELS, percent, points, words
+from eval.report.against_average import against_average
 from eval.report.blocks import Block, Cell, Column, Heading, Picture, Pictures, Row, Section, Table, Text
 from eval.report.corruptions import accuracy, difference
 from eval.report.files import Json, Suites
@@ -122,15 +121,6 @@ def _worst(suite: Json) -> Text:
     )
 
 
-def against_average(suite: Json) -> dict[tuple[str, int], tuple[float, float]]:
-    """Accuracy of the deck's own gate less that of the plain average, with its standard error, in every cell."""
-    return {
-        (corruption, severity): _paired(row["gained"], row["lost"], suite["n"])
-        for corruption, rows in suite["significance"]["gated_vs_uniform"].items()
-        for severity, row in enumerate(rows, start=1)
-    }
-
-
 def _promised(made: Json | None) -> str:
     found = Promise.from_dict(made or {})
     if found is None:
@@ -141,12 +131,6 @@ def _promised(made: Json | None) -> str:
         f"each corruption left out of the fit that was judged on it; at worst it lost {100 * found.loss:.1f} there "
         f"({found.cell}){more}."
     )
-
-
-def _paired(gained: int, lost: int, n: int) -> tuple[float, float]:
-    """Mean and standard error of a paired difference in accuracy."""
-    mean = (gained - lost) / n
-    return mean, math.sqrt(max((gained + lost) / n - mean**2, 0.0) / n)
 
 
 def _skipped(suite: Json) -> list[Text]:
