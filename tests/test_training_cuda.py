@@ -8,9 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 from tiny_methods import DENSITY, tiny_recipe
-from tiny_training import SHORT, one_thread, patterns  # noqa: F401  (the fixture acts by being here)
+from tiny_training import SHORT, one_thread, patterns, tensors  # noqa: F401  (the fixture acts by being here)
 
+from cards_deck.training.augmentations import AUGMENTATIONS, Augmentation
 from cards_deck.training.augmentations.augmix import AugMix
+from cards_deck.training.augmentations.prime import Prime
+from cards_deck.training.loop import evaluate
 from cards_deck.training.networks import prunable_weights
 from cards_deck.training.recipe import Workbench
 from cards_deck.training.tickets import METHODS
@@ -39,3 +42,20 @@ def test_the_same_seed_gives_nearly_the_same_ticket(method: str, tmp_path: Path)
         weights = [torch.cat([ticket.state[name].flatten() for name in one.masks]) for ticket in (one, other)]
         assert float((weights[0] - weights[1]).abs().mean() / weights[0].abs().mean()) <= SAME_WEIGHT
         assert all(value.device.type == "cpu" for value in one.state.values())
+
+
+@pytest.mark.parametrize(
+    "augmentation",
+    [*map(AUGMENTATIONS.build, AUGMENTATIONS.names()), AugMix(jsd=True), Prime(jsd=True)],
+    ids=lambda augmentation: f"{type(augmentation).__name__}-{getattr(augmentation, 'jsd', False)}",
+)
+def test_a_network_learns_under_every_augmentation(augmentation: Augmentation, tmp_path: Path) -> None:
+    """Compiled, in bfloat16, at two sizes: the stages of NoisyMix, and three views where there are such."""
+    schedule = replace(SHORT, epochs=12, sizes=((0.3, 24),))
+    recipe = replace(tiny_recipe("rigl"), augmentation=augmentation, schedule=schedule)
+    bench = Workbench(patterns(256), patterns(64, seed=1), torch.device("cuda"), tmp_path, quiet=True)
+    (ticket,) = bench.find_tickets(recipe)
+    network = bench.build(recipe)
+    network.load_state_dict(dict(ticket.state))
+    images, labels = (value.cuda() for value in tensors(bench.validation))
+    assert evaluate(network, images, labels) > 0.4, "a quarter is chance"
