@@ -253,7 +253,7 @@ def test_work_is_bounded() -> None:
 
 
 def test_as_a_card_of_its_own_the_small_file_says_what_it_is() -> None:
-    with pytest.raises(CardError, match=r"an average of other cards of its deck.*read the whole deck"):
+    with pytest.raises(CardError, match=r"an average of other cards of its deck.*take one of those, or the deck"):
         card_from_bytes(average_bytes(HALF))
 
 

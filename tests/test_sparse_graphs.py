@@ -11,7 +11,7 @@ from sparse_cards import Net, images
 
 from cards_deck.card import Card
 from cards_deck.errors import InputError
-from cards_deck.inference.engines import EngineKind, available, load, sparse_plan
+from cards_deck.inference.engines import EngineKind, available, load, sparse_library, sparse_plan
 from cards_deck.inference.fake_deck import fake_card
 from cards_deck.shapes import activation_shapes
 
@@ -109,8 +109,14 @@ def test_images_may_lie_anyhow_in_memory(order: str) -> None:
 
 def test_a_level_that_the_machine_lacks_is_not_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = load(fake_card("card"), EngineKind.SPARSE, image_size=32)(images(2, 32))
-    monkeypatch.setenv("CARDS_DECK_SIMD", "sse9")
+    monkeypatch.setitem(sparse_library.LEVELS, "avx1024", max(sparse_library.LEVELS.values()) + 1)
+    monkeypatch.setenv("CARDS_DECK_SIMD", "avx1024")
     np.testing.assert_array_equal(load(fake_card("card"), EngineKind.SPARSE, image_size=32)(images(2, 32)), expected)
+    monkeypatch.setenv("CARDS_DECK_SIMD", "sse9")
+    with pytest.raises(
+        InputError, match=r"CARDS_DECK_SIMD must be one of plain, .*, got 'sse9': unset it, or name one"
+    ):
+        load(fake_card("card"), EngineKind.SPARSE, image_size=32)
 
 
 def test_a_card_that_would_need_too_much_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

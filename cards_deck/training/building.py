@@ -59,8 +59,7 @@ def build_deck(recipe: DeckRecipe, site: Site, out: Path) -> Deck:
     recipe, site = train_cards(recipe, site)
     train, validation = site.load()
     cards = [read_card(card_file(site.work, card.name)) for card in recipe.cards]
-    # Cards of a trial have learned too little to lie in one basin.
-    deck = _packed(recipe, cards, train, validation, allow_barrier=site.smoke)
+    deck = _packed(recipe, cards, train, validation, smoke=site.smoke)
     write_deck(deck, out)
     _keep_logs(recipe, site.work, out / "logs")
     return deck
@@ -148,7 +147,8 @@ def _size(file: Path) -> int:
     return file.stat().st_size if file.exists() else 0
 
 
-def _packed(recipe: DeckRecipe, cards: list[Card], train: Dataset, validation: Dataset, *, allow_barrier: bool) -> Deck:
+def _packed(recipe: DeckRecipe, cards: list[Card], train: Dataset, validation: Dataset, *, smoke: bool) -> Deck:
+    """Cards of a trial have learned too little to lie in one basin, and images are too few for their statistics."""
     gate = dict(recipe.gate)
     if not recipe.soups:
         return make_deck(recipe.name, recipe.version, cards, train, validation, **gate)
@@ -161,7 +161,7 @@ def _packed(recipe: DeckRecipe, cards: list[Card], train: Dataset, validation: D
     for soup in recipe.soups:
         deck = blend_cards(
             deck, soup.of, bench,
-            kind="uniform", statistics=soup.statistics, name=soup.name, allow_barrier=allow_barrier,
+            kind="uniform", statistics="averaged" if smoke else soup.statistics, name=soup.name, allow_barrier=smoke,
         )  # fmt: skip
     return refit_gate(deck, validation, kind, corrupted_images=images)[0]
 
