@@ -124,6 +124,13 @@ def test_a_blend_of_blends_is_refused(deck: Deck, bench: Bench) -> None:  # noqa
         blend_cards(more, ("half", "again"), bench, alpha=0.5)
 
 
+def test_the_same_average_twice_is_refused(deck: Deck, bench: Bench) -> None:  # noqa: F811
+    names = [card.name for card in deck.cards][:2]
+    once = blend_cards(deck, names, bench, alpha=0.5, statistics="averaged", name="half", allow_barrier=True)
+    with pytest.raises(InputError, match="has this very average already, as 'half': average other cards"):
+        blend_cards(once, names, bench, alpha=0.5, statistics="averaged", name="twice", allow_barrier=True)
+
+
 def test_a_barrier_is_refused_unless_asked_for(deck: Deck, bench: Bench) -> None:  # noqa: F811
     made = wise_ft(deck.cards[0], deck.cards[1], bench, alpha=0.5, statistics="averaged", name="half")
     pair = next(iter(made.paths))

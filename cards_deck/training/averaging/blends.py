@@ -171,10 +171,13 @@ def add_blend(deck: Deck, blend: Blend, bench: Bench, *, allow_barrier: bool = F
     A gate that has learned something for each card does not fit any more: the deck then has the uniform gate. Either
     way the old one asks no new card: `decks.refit_gate` fits another.
 
-    Raises InputError where the barrier between its parents is above 2 % of error, unless `allow_barrier`.
+    Raises InputError where the barrier between its parents is above 2 % of error, unless `allow_barrier`, and where the
+    deck has the same average already.
     """
     if not allow_barrier:
         check_basin(blend.card.name, blend.height)
+    if known := next((card for card in deck.cards if card.id == blend.card.id), None):
+        raise InputError(f"deck {deck.name!r} has this very average already, as {known.name!r}: average other cards")
     described = augmentations_of(deck.cards[place] for place in deck.originals)
     (trial,), _ = measure([blend.card], Domains(bench.validation, described))
     measured = {**deck.measured, blend.card.id: {"validation": trial.record, "barrier": blend.record}}
