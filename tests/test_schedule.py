@@ -43,12 +43,21 @@ def test_sizes_change_at_their_share_of_the_epochs() -> None:
 
 
 @pytest.mark.parametrize(
+    ("precision", "cpu", "cuda"), [("auto", False, True), ("float32", False, False), ("bf16", True, True)]
+)
+def test_bf16_is_of_cuda_unless_said_otherwise(precision: Any, cpu: bool, cuda: bool) -> None:
+    schedule = Schedule(precision=precision)
+    assert (schedule.bf16("cpu"), schedule.bf16("cuda")) == (cpu, cuda)
+
+
+@pytest.mark.parametrize(
     ("fields", "says"),
     [
         ({"epochs": 0}, "`epochs` must be at least 1"),
         ({"batch_size": 1}, "`batch_size` at least 2"),
         ({"learning_rate": 0.0}, "`learning_rate` positive"),
         ({"decay": "sudden"}, "cosine, linear or step"),
+        ({"precision": "fp8"}, "auto, float32 or bf16"),
         ({"warmup": 1.0}, "must lie in"),
         ({"ema": 1.0}, "must lie in"),
         ({"label_smoothing": -0.1}, "must lie in"),

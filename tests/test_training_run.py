@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ from tiny_training import (
     equal_states,
     one_thread,  # noqa: F401  (the fixture acts by being here)
     patterns,
+    tensors,
 )
+from torch import nn
 
 from cards_deck import data
 from cards_deck.card import Card, read_card
@@ -26,7 +29,9 @@ from cards_deck.inference.predictor import Predictor
 from cards_deck.training import recipe as recipe_module
 from cards_deck.training import run as module
 from cards_deck.training.augmentations.augmix import AugMix
+from cards_deck.training.augmentations.crop_flip import CropFlip
 from cards_deck.training.augmentations.gaussian import Gaussian
+from cards_deck.training.loop import Run, fit
 from cards_deck.training.networks.resnet import ResNet
 from cards_deck.training.recipe import Recipe
 from cards_deck.training.run import choose_device, fine_tune_card, pack_deck, train_card, training_data
@@ -184,3 +189,21 @@ def test_cuda_without_a_gpu_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(InputError, match=r"finds 0 CUDA GPUs here: choose another, or cpu"):
         choose_device("cuda")
+
+
+def test_bf16_training_multiplies_in_bf16_and_keeps_float32_weights() -> None:
+    kinds: dict[str, torch.dtype] = {}
+
+    class Listening(nn.Conv2d):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            found = super().forward(images)
+            kinds["product"] = found.dtype
+            return found
+
+    images, labels = tensors(patterns(32))
+    network = nn.Sequential(Listening(3, 4, 3), nn.BatchNorm2d(4), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    before = copy.deepcopy(network.state_dict())
+    fit(Run.start(network, replace(SHORT, epochs=1, precision="bf16")), images, labels, CropFlip(), seed=0)
+    assert kinds["product"] == torch.bfloat16
+    assert all(value.dtype in (torch.float32, torch.int64) for value in network.state_dict().values())
+    assert not equal_states(before, network)

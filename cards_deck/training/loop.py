@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -25,6 +24,7 @@ from cards_deck.training.networks import memory_format
 from cards_deck.training.rewinding import RewindPoint
 from cards_deck.training.schedule import Schedule
 
+USUAL = Schedule()
 Rate = Callable[[float], float]  # share of the steps taken -> learning rate
 Loss = Callable[[Forward, Tensor, Tensor, Augmentation, torch.Generator, float], Tensor]
 
@@ -192,7 +192,7 @@ def _step(
     rate, objective = (run.rate or run.schedule.rate)(step / steps), run.loss or training_loss
     for group in run.optimizer.param_groups:
         group["lr"] = rate
-    with autocast(images.device):
+    with autocast(images.device, run.schedule):
         loss = objective(forward, images, labels, augmentation, generator, run.schedule.label_smoothing)
     run.optimizer.zero_grad(set_to_none=True)
     loss.backward()
@@ -217,9 +217,9 @@ def update_average(average: nn.Module, network: nn.Module, decay: float) -> None
             mean.copy_(value)
 
 
-def autocast(device: torch.device) -> AbstractContextManager[object]:
-    """bf16 autocast on CUDA, nothing elsewhere."""
-    return torch.autocast("cuda", dtype=torch.bfloat16) if device.type == "cuda" else nullcontext()
+def autocast(device: torch.device, schedule: Schedule = USUAL) -> torch.autocast:
+    """The precision that `schedule` asks for on `device`: bf16 autocast or nothing."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=schedule.bf16(device.type))
 
 
 @torch.no_grad()

@@ -22,9 +22,9 @@ VIEWS = 3  # of each image under AugMix's consistency loss
 SIDE = {"cuda": 8192, "cpu": 1024}  # of the square matrices whose product is timed
 
 
-def peak_flops(device: torch.device, repeats: int = 10) -> float:
-    """Operations per second of a product of large matrices, in bf16 on CUDA and float32 on a CPU: the median run."""
-    side, kind = SIDE[device.type], torch.bfloat16 if device.type == "cuda" else torch.float32
+def peak_flops(device: torch.device, kind: torch.dtype, repeats: int = 10) -> float:
+    """Operations per second of a product of large matrices of `kind`: the median run."""
+    side = SIDE[device.type]
     one, other = (torch.ones(side, side, device=device, dtype=kind) for _ in range(2))
     seconds = []
     for _ in range(repeats + 1):
@@ -75,10 +75,12 @@ def throughput(log: Path, card: Card, recipe: Recipe, images: int, image_size: i
         if after["epoch"] == before["epoch"] + 1 and after["stage"] == before["stage"]
         and after["seconds"] > before["seconds"] and after["size"] == rows[-1]["size"]
     ]  # fmt: skip
-    peak, views = peak_flops(device), VIEWS if getattr(recipe.augmentation, "jsd", False) else 1
+    kind = torch.bfloat16 if schedule.bf16(device.type) else torch.float32
+    peak, views = peak_flops(device, kind), VIEWS if getattr(recipe.augmentation, "jsd", False) else 1
     operations = 2 * PASSES * views * card_costs(card, image_size).macs
     found: Json = {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "precision": str(kind).removeprefix("torch."),
         "threads": torch.get_num_threads(),
         "epochs_timed": len(epochs),
         "image_size": rows[-1]["size"],
