@@ -81,10 +81,12 @@ class DeckModule(nn.Module):
             answers[card] = before.index_copy(0, places, answered)
             return np.asarray(answered.detach().float().cpu().numpy(), np.float32)
 
-        weights = torch.from_numpy(decide(self.gate, log_amplitude(pixels), run).weights).to(images)
+        decision = decide(self.gate, log_amplitude(pixels), run)
+        weights = torch.from_numpy(decision.weights).to(images)
+        heat = np.ones(len(self.networks)) if decision.temperatures is None else decision.temperatures
         answer = images.new_zeros(len(images), len(self.deck.classes))
         for card, logits in answers.items():
-            answer = answer + weights[:, card, None] * torch.softmax(logits, dim=1)
+            answer = answer + weights[:, card, None] * torch.softmax(logits / float(heat[card]), dim=1)
         return answer.clamp(min=torch.finfo(answer.dtype).tiny).log()
 
     def _logits(self, card: int, images: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ LEVEL = {
     "gate_cascade": -0.003,
     "gate_spectrum_cascade": 0.004,
     "gate_hedged_cascade": 0.0005,
+    "gate_guarded_cascade": 0.0015,
     "gate_reliability": -0.001,
     "cell_oracle": 0.012,
     "oracle": 0.06,

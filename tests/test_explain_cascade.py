@@ -22,7 +22,7 @@ from cards_deck.spectrum import Images
 from serving.openapi import describe
 from serving.settings import Settings
 
-CASCADES = ("cascade", "spectrum_cascade", "hedged_cascade")
+CASCADES = ("cascade", "spectrum_cascade", "hedged_cascade", "guarded_cascade")
 FLAT = np.full((1, 32, 32, 3), 130, np.uint8)
 IMAGES = np.concatenate([fake_images(8), noisy(fake_images(8), 26), FLAT])
 UNKNOWN = np.concatenate([FLAT.repeat(5, axis=0), fake_images(2)])  # its mean is unknown, its last two images are not

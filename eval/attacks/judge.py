@@ -22,9 +22,9 @@ Json = dict[str, Any]
 
 ROUTES = ("gated", "uniform", "best_card")
 # Kinds whose first cards the spectrum names.
-READ_SPECTRA = ("softmax", "router", "reliability", "spectrum_cascade", "hedged_cascade")
+READ_SPECTRA = ("softmax", "router", "reliability", "spectrum_cascade", "hedged_cascade", "guarded_cascade")
 # Kinds that may run fewer cards than the limit.
-VARY_COST = ("router", "softmax", "reliability", "cascade", "spectrum_cascade", "hedged_cascade")
+VARY_COST = ("router", "softmax", "reliability", "cascade", "spectrum_cascade", "hedged_cascade", "guarded_cascade")
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ SOFTNESS = 0.05  # of the threshold on confidence, in probability
 SHARPNESS = 10.0  # of the choice of the first card: the power of its preference
 _FAR = -1e9  # the score of a card that cannot run
 _TINY = 1e-12
-KINDS = ("softmax", "router", "reliability", "cascade", "spectrum_cascade", "hedged_cascade")
+KINDS = ("softmax", "router", "reliability", "cascade", "spectrum_cascade", "hedged_cascade", "guarded_cascade")
 
 
 @functools.lru_cache(maxsize=4)

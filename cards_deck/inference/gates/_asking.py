@@ -70,11 +70,16 @@ class AskingGate(PreferenceGate):
         return np.asarray(pooled(logits, weights, self.config.arrays["temperatures"]).max(axis=1), np.float32)
 
     @classmethod
+    def calibration(cls, observed: Observed) -> Floats:
+        """float32 [k]: the temperature at which each card says how sure it is."""
+        return fit_temperatures(observed)
+
+    @classmethod
     def fit(
         cls, observed: Observed, config: GateConfig, known: Known, *, budgets: Sequence[float] = (2.0,)
     ) -> tuple[Self, ...]:
         """Preference and temperatures by their likelihood, then the threshold that spends each budget."""
         weights, bias = fit_linear(observed)
-        arrays = {"weights": weights, "bias": bias, "temperatures": fit_temperatures(observed)}
+        arrays = {"weights": weights, "bias": bias, "temperatures": cls.calibration(observed)}
         fitted = dataclasses.replace(config, parameters={}, arrays=arrays)
         return spending_thresholds(lambda config: cls(config, known), fitted, observed, budgets)

@@ -67,6 +67,13 @@ def fit_temperatures(observed: Observed) -> Floats:
     return np.array(found, np.float32)
 
 
+def worst_temperatures(observed: Observed) -> Floats:
+    """float32 [k]: the temperature of each card in the cell in which it is too sure the most."""
+    cells = np.unique(observed.cell)
+    found = np.stack([fit_temperatures(observed.rows(observed.cell == cell)) for cell in cells])
+    return np.asarray(found.max(axis=0), np.float32)
+
+
 def calibrated_right(observed: Observed) -> Doubles:
     """float64 [m, k], at least 1e-6: the probability that each card gives to the label at its own temperature, so that
     a card is not preferred for being timid, nor left out for being too sure."""

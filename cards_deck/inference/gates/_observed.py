@@ -15,7 +15,6 @@ from cards_deck.errors import InputError
 from cards_deck.inference.gates._base import BaseGate, Gate, Reading, Routing
 from cards_deck.inference.gates._decide import Decision, decide
 from cards_deck.inference.gates._wrapped import Wrapped
-from cards_deck.inference.pooling import combine
 from cards_deck.spectrum import Floats
 
 CLEAN = "clean"  # images without any shift, wherever accuracies are kept by domain
@@ -33,11 +32,13 @@ class Fold(NamedTuple):
 
 
 class Worst(NamedTuple):
-    """The cell in which a gate loses most against another, how much accuracy, and the standard error of that."""
+    """The cell in which a gate loses most against another, how much accuracy, and the standard error of that; and
+    where the gate was given the spectra of another cell's images, of which ("" for their own)."""
 
     cell: str
     loss: float
     error: float
+    taken_for: str = ""
 
     @property
     def surely(self) -> float:
@@ -226,7 +227,7 @@ class Judged:
 def judge(gate: Gate, observed: Observed) -> Judged:
     """What the gate does with these rows."""
     decision = observed.decide(gate)
-    right = combine(decision.logits, decision.weights).argmax(axis=1) == observed.labels
+    right = decision.probabilities.argmax(axis=1) == observed.labels
     return Judged(observed, right, decision.ran.sum(axis=1))
 
 
