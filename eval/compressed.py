@@ -19,6 +19,7 @@ import numpy as np
 
 from cards_deck.card import card_bytes
 from cards_deck.deck import Deck, card_sizes, size_on_disk
+from cards_deck.inference.predictor import combine
 from eval.cells import Images
 from eval.context import Context
 from eval.measure import CellAnswers, Job, cell_job, clean_job, labels_of
@@ -169,7 +170,7 @@ def summaries(versions: Sequence[Version], jobs: Sequence[Job]) -> Iterator[list
 def summarise(cell: CellAnswers, places: Sequence[int]) -> Summary:
     """Which images the gated deck and the cards at `places` answer right."""
     labels, routed = labels_of(cell), Gated().route(cell)
-    gated = is_correct(routed.answer(cell), labels)
+    gated = is_correct(combine(cell.logits, routed.weights), labels)
     cards = is_correct(cell.logits, labels)
     return Summary((gated, *(cards[place] for place in places)), float(routed.cost.mean()))
 

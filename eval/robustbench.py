@@ -81,12 +81,10 @@ class DeckModule(nn.Module):
             answers[card] = before.index_copy(0, places, answered)
             return np.asarray(answered.detach().float().cpu().numpy(), np.float32)
 
-        decision = decide(self.gate, log_amplitude(pixels), run)
-        weights = torch.from_numpy(decision.weights).to(images)
-        heat = np.ones(len(self.networks)) if decision.temperatures is None else decision.temperatures
+        weights = torch.from_numpy(decide(self.gate, log_amplitude(pixels), run).weights).to(images)
         answer = images.new_zeros(len(images), len(self.deck.classes))
         for card, logits in answers.items():
-            answer = answer + weights[:, card, None] * torch.softmax(logits / float(heat[card]), dim=1)
+            answer = answer + weights[:, card, None] * torch.softmax(logits, dim=1)
         return answer.clamp(min=torch.finfo(answer.dtype).tiny).log()
 
     def _logits(self, card: int, images: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from cards_deck.deck import Deck
 from cards_deck.inference.gates import Candidate, Chosen
+from cards_deck.inference.predictor import combine
 from cards_deck.spectrum import Floats
 from eval.alternatives import KINDS, MOST_CARDS, fit_gates
 from eval.measure import CellAnswers, labels_of
@@ -94,7 +95,7 @@ class Routes:
     def answer(self, name: str, cell: CellAnswers) -> Answer:
         """What the route `name` says to `cell`."""
         routed = self.members[name].route(cell)
-        return Answer(routed.answer(cell), routed.cost, self.temperatures.get(name, 1.0))
+        return Answer(combine(cell.logits, routed.weights), routed.cost, self.temperatures.get(name, 1.0))
 
     def answers(self, cell: CellAnswers) -> dict[str, Answer]:
         """Every route's answer; without the bounds where the cell has no labels."""

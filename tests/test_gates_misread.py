@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
-import pytest
-from fitted_gates import fitted_deck
 from gate_rows import CLASSES, SIZE, known, observed
 
 from cards_deck.gate_config import GateConfig
-from cards_deck.inference.engines import EngineKind
-from cards_deck.inference.fake_deck import fake_images
 from cards_deck.inference.gates import Observed, UniformGate, build_gate, decide, fit_gate, judge
 from cards_deck.inference.gates._likelihood import fit_temperatures, worst_temperatures
 from cards_deck.inference.gates._misread import Misread
 from cards_deck.inference.gates._profile import ring_count
-from cards_deck.inference.pooling import combine, softmax
-from cards_deck.inference.predictor import Predictor
 
 AVERAGE = UniformGate(GateConfig("uniform", max_cards=4), known())
 SPECTRA = np.zeros((1, SIZE, SIZE // 2 + 1), np.float32)
@@ -81,46 +73,44 @@ def test_the_worst_temperature_is_that_of_the_cell_where_a_card_is_too_sure() ->
     assert (of_cells.argmax(axis=0) == 1).all()
     gate = fit_gate("guarded_cascade", rows, GateConfig(max_cards=2), known())
     np.testing.assert_array_equal(gate.config.arrays["temperatures"], found)
-    assert gate.temperatures is not None
     hedged = fit_gate("hedged_cascade", rows, GateConfig(max_cards=2), known())
     assert (found >= hedged.config.arrays["temperatures"]).all()
 
 
-def test_a_guarded_cascade_pools_at_its_temperatures() -> None:
-    """Card 0 shouts class 0, card 1 says class 1 calmly: believed alike, the louder one wins; cooled it does not."""
+def test_a_guarded_cascade_ends_in_the_plain_average() -> None:
+    """The average 3 is preferred, then 1, 0 and 2; no further average is asked while there are cards that are none."""
     logits = np.zeros((4, 1, CLASSES), np.float32)
-    logits[0, 0, 0], logits[1, 0, 1] = 3.0, 2.0
+    arrays = {
+        "weights": np.zeros((ring_count(SIZE), 4), np.float32),
+        "bias": np.log(np.array([0.2, 0.25, 0.1, 0.45], np.float32)),
+        "temperatures": np.ones(4, np.float32),
+    }
+    far = np.full((1, SIZE, SIZE // 2 + 1), 40, np.float32)
+    for most, asked in ((1, [3]), (2, [1, 3]), (3, [0, 1, 3]), (4, [0, 1, 2, 3])):
+        gate = build_gate(GateConfig("guarded_cascade", max_cards=most, arrays=arrays), known())
+        done = decide(gate, SPECTRA, lambda card, rows: logits[card, rows])
+        assert np.flatnonzero(done.weights[0]).tolist() == asked
+        assert np.flatnonzero(gate.route(far).weights[0]).tolist() == asked
+    arrays["bias"] = np.log(np.array([0.45, 0.25, 0.1, 0.2], np.float32))
+    gate = build_gate(GateConfig("guarded_cascade", max_cards=3, arrays=arrays), known())
+    done = decide(gate, SPECTRA, lambda card, rows: logits[card, rows])
+    np.testing.assert_array_equal(done.weights, AVERAGE.route(SPECTRA).weights)
+
+
+def test_a_guarded_cascade_asks_on_where_a_card_is_seldom_right_when_sure() -> None:
+    """At its worst temperature card 0 is not sure enough to answer alone: of the same logits card 1 is."""
     arrays = {
         "weights": np.zeros((ring_count(SIZE), 4), np.float32),
         "bias": np.log(np.array([0.4, 0.3, 0.2, 0.1], np.float32)),
         "temperatures": np.array([4, 1, 1, 1], np.float32),
     }
-    answers = {}
-    for kind in ("hedged_cascade", "guarded_cascade"):
-        gate = build_gate(GateConfig(kind, max_cards=2, parameters={"threshold": 1.0}, arrays=arrays), known())
-        done = decide(gate, SPECTRA, lambda card, rows: logits[card, rows])
-        np.testing.assert_allclose(done.weights, [[0.5, 0.5, 0, 0]])
-        answers[kind] = done.probabilities[0]
-    plain = (softmax(logits[0, 0]) + softmax(logits[1, 0])) / 2
-    np.testing.assert_allclose(answers["hedged_cascade"], plain, rtol=1e-6)
-    cooled = (softmax(logits[0, 0] / 4) + softmax(logits[1, 0])) / 2
-    np.testing.assert_allclose(answers["guarded_cascade"], cooled, rtol=1e-6)
-    assert [int(answer.argmax()) for answer in answers.values()] == [0, 1]
-
-
-@pytest.mark.parametrize("window", [False, True])
-def test_predictions_are_pooled_at_the_temperatures_of_the_gate_alone(window: bool) -> None:
-    deck, images = fitted_deck("guarded_cascade"), fake_images(8)
-    heat = np.linspace(0.5, 3, len(deck.cards)).astype(np.float32)
-    deck = dataclasses.replace(
-        deck, gate=dataclasses.replace(deck.gate, arrays={**deck.gate.arrays, "temperatures": heat})
-    )
-    predictor = Predictor(deck, engine=EngineKind.FAKE)
-    logits = np.stack([predictor.card_logits(images, card) for card in range(len(deck.cards))])
-    found = predictor.predict(images, window=window)
-    np.testing.assert_allclose(found.probabilities, combine(logits / heat[:, None, None], found.weights), atol=1e-6)
-    np.testing.assert_allclose(found.probabilities, combine(logits, found.weights, heat), atol=1e-6)
-    assert np.abs(found.probabilities - combine(logits, found.weights)).max() > 1e-3
-    given = np.full(len(deck.cards), 1 / len(deck.cards), np.float32)
-    plain = predictor.predict(images, weights=given)
-    np.testing.assert_allclose(plain.probabilities, softmax(logits).mean(axis=0), atol=1e-6)
+    logits = np.zeros((4, 1, CLASSES), np.float32)
+    logits[:2, 0, 0] = 4.0
+    ran = []
+    for bias in (arrays["bias"], arrays["bias"][[1, 0, 2, 3]]):
+        config = GateConfig(
+            "guarded_cascade", max_cards=2, parameters={"threshold": 0.8}, arrays={**arrays, "bias": bias}
+        )
+        done = decide(build_gate(config, known()), SPECTRA, lambda card, rows: logits[card, rows])
+        ran.append(np.flatnonzero(done.ran[0]).tolist())
+    assert ran == [[0, 1], [1]]

@@ -15,17 +15,14 @@ def softmax(logits: Floats) -> Floats:
     return np.asarray(shifted / shifted.sum(axis=-1, keepdims=True), np.float32)
 
 
-def combine(logits: Floats, weights: Floats, temperatures: Floats | None = None) -> Floats:
+def combine(logits: Floats, weights: Floats) -> Floats:
     """Probabilities float32 [n, c] from logits [k, n, c] and weights [n, k]: softmax per card, weighted sum.
 
-    The logits are divided by `temperatures` [k] where there are any, as `Gate.temperatures` asks for. Logits of a card
-    whose weight is zero are not looked at, so they may hold anything.
+    Logits of a card whose weight is zero are not looked at, so they may hold anything.
     """
     if logits.ndim != 3 or weights.shape != (logits.shape[1], logits.shape[0]):
         raise InputError(f"combine needs logits [k, n, c] and weights [n, k], not {logits.shape} and {weights.shape}")
     answer = np.zeros(logits.shape[1:], np.float32)
-    if temperatures is not None:
-        logits = logits / temperatures[:, None, None]
     used = weights > 0
     for card in np.flatnonzero(used.any(axis=0)).tolist():
         rows = used[:, card]

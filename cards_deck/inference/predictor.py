@@ -112,7 +112,7 @@ class Predictor:
 
     def _prediction(self, gate: Gate, decision: Decision, window: bool) -> Prediction:
         routing, first = decision.routing, decision.routing.weights > 0
-        own, probabilities = routing.distances, decision.probabilities
+        own, probabilities = routing.distances, combine(decision.logits, decision.weights)
         complete = (decision.ran >= first).all(axis=1)
         return Prediction(
             probabilities=probabilities,

@@ -12,7 +12,7 @@ import numpy as np
 
 from cards_deck.deck import Deck
 from cards_deck.inference.gates import CLEAN, Gate, Observed
-from cards_deck.inference.pooling import abstains
+from cards_deck.inference.pooling import abstains, combine
 from cards_deck.inference.predictor import Predictor
 from cards_deck.spectrum import Images, log_amplitude
 
@@ -57,7 +57,7 @@ def measure(predictor: Predictor, gates: Sequence[Gate], observed: Observed, ima
 
 def _one(deck: Deck, gate: Gate, observed: Observed, gate_ms: float, answer_ms: float) -> Measured:
     decision = observed.decide(gate)
-    probabilities = decision.probabilities
+    probabilities = combine(decision.logits, decision.weights)
     agrees = probabilities.argmax(axis=1) == observed.labels
     plain = observed.cell == observed.names.index(CLEAN)
     others = [float(agrees[observed.cell == index].mean()) for index in range(len(observed.names)) if index]

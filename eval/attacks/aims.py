@@ -41,9 +41,9 @@ class WrongThroughTheGate:
         """As `Aim`."""
         labels = torch.from_numpy(self.labels[rows])
         cards = self.deck.card_log_probabilities(planes, list(range(len(self.deck.networks))))
-        loss = margin(pooled(cards, self.deck.gate_weights(planes, cards), self.gate.temperatures), labels)
+        loss = margin(pooled(cards, self.deck.gate_weights(planes, cards)), labels)
         hard = torch.from_numpy(_decided(self.gate, pixels, cards).weights)
-        return loss, _positive(margin(pooled(cards.detach(), hard, self.gate.temperatures), labels))
+        return loss, _positive(margin(pooled(cards.detach(), hard), labels))
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from torch import Tensor
 from cards_deck.deck import Deck
 from cards_deck.inference.engines.torch import TorchNetwork
 from cards_deck.inference.gates import Gate, SpectralGate
-from cards_deck.spectrum import FLOOR, Floats, radial_weight
+from cards_deck.spectrum import FLOOR, radial_weight
 from eval.attacks.soft_gates import soft_gate
 
 TEMPERATURE = 0.1  # of the soft gate, in units of the mean distance of training images to their reference
@@ -114,12 +114,8 @@ class SmoothDeck:
         return torch.stack([torch.log_softmax(self.networks[card].logits(planes), dim=1) for card in cards])
 
 
-def pooled(log_probabilities: Tensor, weights: Tensor, temperatures: Floats | None = None) -> Tensor:
-    """log of the weighted mean of probabilities -> [n, c], from their logs [k, n, c] and weights [n, k]; at the
-    temperatures [k] of a gate that has some (`Gate.temperatures`)."""
-    if temperatures is not None:
-        heat = torch.from_numpy(temperatures).to(log_probabilities)[:, None, None]
-        log_probabilities = torch.log_softmax(log_probabilities / heat, dim=2)
+def pooled(log_probabilities: Tensor, weights: Tensor) -> Tensor:
+    """log of the weighted mean of probabilities -> [n, c], from their logs [k, n, c] and weights [n, k]."""
     return torch.logsumexp(log_probabilities + (weights.T[:, :, None] + _TINY).log(), dim=0)
 
 

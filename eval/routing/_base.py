@@ -8,23 +8,16 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from cards_deck.inference.pooling import combine
 from cards_deck.spectrum import Floats
 from eval.measure import CellAnswers
 
 
 @dataclass(frozen=True, eq=False)
 class Routed:
-    """`weights` float32 [n, k] over the cards, rows sum to 1; `cost` float64 [n]: cards that had to run for it;
-    `temperatures` float32 [k] or None: see `Gate`."""
+    """`weights` float32 [n, k] over the cards, rows sum to 1; `cost` float64 [n]: cards that had to run for it."""
 
     weights: Floats
     cost: NDArray[np.float64]
-    temperatures: Floats | None = None
-
-    def answer(self, cell: CellAnswers) -> Floats:
-        """Probabilities float32 [n, c] of the cell that was routed, as the served predictor forms them."""
-        return combine(cell.logits, self.weights, self.temperatures)
 
 
 class Route(Protocol):

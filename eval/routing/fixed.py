@@ -33,7 +33,7 @@ class OtherGate:
 
 
 def _routed(decision: Decision) -> Routed:
-    return Routed(decision.weights, decision.ran.sum(axis=1).astype(np.float64), decision.temperatures)
+    return Routed(decision.weights, decision.ran.sum(axis=1).astype(np.float64))
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from cards_deck.deck import Deck
-from cards_deck.inference.predictor import softmax
+from cards_deck.inference.predictor import combine, softmax
 from eval.measure import CellAnswers
 from eval.metrics import Floats, aupr, auroc_interval, energy, entropy, fpr_at_tpr, msp, mutual_information
 from eval.routing import Gated, Route, Uniform
@@ -62,8 +62,8 @@ def card_scores(cell: CellAnswers, deck: Deck) -> dict[str, Floats]:
     found: dict[str, Floats] = {}
     energies = energy(cell.logits)
     for name, route in ood_routes(deck).items():
-        routed = route.route(cell)
-        weights, pooled = routed.weights, routed.answer(cell)
+        weights = route.route(cell).weights
+        pooled = combine(cell.logits, weights)
         found[f"{name}_msp"] = msp(pooled)
         found[f"{name}_entropy"] = entropy(pooled)
         found[f"{name}_energy"] = (energies.T * weights).sum(axis=1)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from cards_deck.corruptions.sequences import NOISE, frames_of
 from cards_deck.errors import InputError
+from cards_deck.inference.predictor import combine
 from eval.measure import CellAnswers
 from eval.metrics import Floats, intervals
 from eval.routing import Route
@@ -55,7 +56,7 @@ def block_of(name: str, cell: CellAnswers, routes: Mapping[str, Route]) -> Block
     right, cost = {}, {}
     for route, member in routes.items():
         routed = member.route(cell)
-        answers = routed.answer(cell).argmax(axis=1)
+        answers = combine(cell.logits, routed.weights).argmax(axis=1)
         flip[route] = flips(answers.reshape(-1, frames), noise=noise)
         cost[route] = routed.cost.reshape(-1, frames).mean(axis=1)
         if cell.labels is not None:

@@ -19,6 +19,7 @@ import numpy as np
 from cards_deck.corruptions import CORRUPTIONS, SEVERITIES
 from cards_deck.data import Dataset
 from cards_deck.errors import DataError
+from cards_deck.inference.predictor import combine
 from eval.cells import balanced_subset, ranks_by_pixels
 from eval.context import Context
 from eval.measure import CellAnswers, Job, cell_job, clean_job, labels_of
@@ -144,7 +145,9 @@ def _scores(
 def _accuracy(context: Context, cell: CellAnswers) -> Json:
     """Accuracy of both routes on the known images, with intervals."""
     routes = ood_routes(context.deck)
-    columns = [is_correct(route.route(cell).answer(cell), labels_of(cell)) for route in routes.values()]
+    columns = [
+        is_correct(combine(cell.logits, route.route(cell).weights), labels_of(cell)) for route in routes.values()
+    ]
     settings = context.settings
     found = intervals(np.stack(columns, axis=1).astype(np.float64), resamples=settings.resamples, seed=settings.seed)
     return {name: interval.as_dict() for name, interval in zip(routes, found, strict=True)}

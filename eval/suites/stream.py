@@ -17,7 +17,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from cards_deck.inference.predictor import Predictor
+from cards_deck.inference.predictor import Predictor, combine
 from cards_deck.spectrum import Floats as Floats32
 from cards_deck.spectrum import Images
 from eval.cells import Cells
@@ -129,7 +129,7 @@ def _errors(context: Context, cells: Cells, corruptions: tuple[str, ...]) -> dic
     wrong = np.zeros((len(cells.labels), len(routes)))
     for cell in context.measurer.run(jobs, threads=settings.threads, progress=progress):
         for column, route in enumerate(routes.values()):
-            wrong[:, column] += ~is_correct(route.route(cell).answer(cell), labels_of(cell))
+            wrong[:, column] += ~is_correct(combine(cell.logits, route.route(cell).weights), labels_of(cell))
     found = intervals(wrong / len(jobs), resamples=settings.resamples, seed=settings.seed)
     return {name: interval.as_dict() for name, interval in zip(routes, found, strict=True)}
 

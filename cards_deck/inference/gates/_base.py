@@ -85,11 +85,6 @@ class Gate(Protocol):
     def limit(self) -> int:
         """The most cards that may run for one image."""
 
-    @property
-    def temperatures(self) -> Floats | None:
-        """float32 [k], by which each card's logits are divided before they are pooled into the answer; None: they are
-        pooled as they are."""
-
     def route(self, spectra: Floats) -> Routing:
         """The first cards to run, from log-amplitude spectra float32 [n, h, h//2+1] alone."""
 
@@ -149,11 +144,6 @@ class BaseGate:
     def limit(self) -> int:
         """See `Gate`."""
         return self.config.max_cards
-
-    @property
-    def temperatures(self) -> Floats | None:
-        """See `Gate`: pooled as they are."""
-        return None
 
     @property
     def cards(self) -> int:

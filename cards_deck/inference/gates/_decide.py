@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from cards_deck.errors import InputError
 from cards_deck.inference.gates._base import Bools, Gate, Routing, largest
-from cards_deck.inference.pooling import combine
 from cards_deck.spectrum import Floats
 
 Rows = NDArray[np.intp]
@@ -23,20 +22,13 @@ Run = Callable[[int, Rows], Floats]
 class Decision:
     """Rows are images. `weights` float32 [n, k] of the answer, rows sum to 1; `ran` bool [n, k]: cards that were run;
     `logits` float32 [k, n, c], zero where a card did not run; `routing`: what the gate said first, before any card had
-    answered; `in_time` bool [n]: no card that the gate wanted was left out for lack of time;
-    `temperatures`: see `Gate`."""
+    answered; `in_time` bool [n]: no card that the gate wanted was left out for lack of time."""
 
     weights: Floats
     ran: Bools
     logits: Floats
     routing: Routing
     in_time: Bools
-    temperatures: Floats | None = None
-
-    @property
-    def probabilities(self) -> Floats:
-        """float32 [n, c]: the answer."""
-        return combine(self.logits, self.weights, self.temperatures)
 
 
 def decide(gate: Gate, spectra: Floats, run: Run, *, deadline: float | None = None, window: bool = False) -> Decision:
@@ -54,7 +46,7 @@ def decide(gate: Gate, spectra: Floats, run: Run, *, deadline: float | None = No
         first = dataclasses.replace(first, weights=allowed)
     answers = _Answers(run, cards, count)
     if not count:
-        return Decision(first.weights, answers.ran, answers.table(), first, np.ones(0, np.bool_), gate.temperatures)
+        return Decision(first.weights, answers.ran, answers.table(), first, np.ones(0, np.bool_))
     late = answers.add(first.weights, None, deadline)
     weights = first.weights.copy()
     rows = None  # all of them
@@ -78,7 +70,7 @@ def decide(gate: Gate, spectra: Floats, run: Run, *, deadline: float | None = No
             weights[rows[short]] = kept(routing.weights[short], answers.ran[rows[short]])
             late[rows[short]] = True
             rows, routing = rows[~short], part(routing, np.flatnonzero(~short))
-    return Decision(weights, answers.ran, answers.table(), first, ~late, gate.temperatures)
+    return Decision(weights, answers.ran, answers.table(), first, ~late)
 
 
 class _Answers:

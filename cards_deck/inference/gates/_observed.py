@@ -15,6 +15,7 @@ from cards_deck.errors import InputError
 from cards_deck.inference.gates._base import BaseGate, Gate, Reading, Routing
 from cards_deck.inference.gates._decide import Decision, decide
 from cards_deck.inference.gates._wrapped import Wrapped
+from cards_deck.inference.pooling import combine
 from cards_deck.spectrum import Floats
 
 CLEAN = "clean"  # images without any shift, wherever accuracies are kept by domain
@@ -227,7 +228,7 @@ class Judged:
 def judge(gate: Gate, observed: Observed) -> Judged:
     """What the gate does with these rows."""
     decision = observed.decide(gate)
-    right = decision.probabilities.argmax(axis=1) == observed.labels
+    right = combine(decision.logits, decision.weights).argmax(axis=1) == observed.labels
     return Judged(observed, right, decision.ran.sum(axis=1))
 
 

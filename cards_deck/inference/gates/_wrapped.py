@@ -28,11 +28,6 @@ class Wrapped:
         """The gate's."""
         return self.gate.limit
 
-    @property
-    def temperatures(self) -> Floats | None:
-        """The gate's."""
-        return self.gate.temperatures
-
     def route(self, spectra: Floats) -> Routing:
         """The gate's."""
         return self.gate.route(spectra)
@@ -60,11 +55,6 @@ class Fixed(Wrapped):
     def limit(self) -> int:
         """All cards: whoever gives weights knows what they cost."""
         return int(self.weights.shape[1])
-
-    @property
-    def temperatures(self) -> Floats | None:
-        """None: whoever gives weights pools the cards as they are."""
-        return None
 
     def route(self, spectra: Floats) -> Routing:
         """The given weights."""
