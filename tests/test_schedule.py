@@ -48,6 +48,8 @@ def test_sizes_change_at_their_share_of_the_epochs() -> None:
 def test_bf16_is_of_cuda_unless_said_otherwise(precision: Any, cpu: bool, cuda: bool) -> None:
     schedule = Schedule(precision=precision)
     assert (schedule.bf16("cpu"), schedule.bf16("cuda")) == (cpu, cuda)
+    assert Schedule(**schedule.describe()) == schedule
+    assert ("precision" in schedule.describe()) is (precision != "auto")
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,7 @@ class Recipe:
             "network": describe(self.network),
             "method": describe(self.method),
             "augmentation": describe(self.augmentation),
-            "schedule": json.loads(json.dumps(asdict(self.schedule))),
+            "schedule": json.loads(json.dumps(self.schedule.describe())),
             "seed": self.seed,
         }
 

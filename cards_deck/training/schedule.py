@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 from cards_deck.errors import InputError
 
@@ -59,6 +59,14 @@ class Schedule:
             raise InputError(f"schedule: `precision` must be auto, float32 or bf16, got {self.precision!r}")
         if not (0 <= self.warmup < 1 and 0 <= self.ema < 1 and 0 <= self.label_smoothing < 1):
             raise InputError("schedule: `warmup`, `ema` and `label_smoothing` must lie in [0, 1)")
+
+    def describe(self) -> dict[str, Any]:
+        """The settings as a record keeps them: without the precision where it is the usual one, so that what was
+        trained before there was a choice is described alike."""
+        found = asdict(self)
+        if self.precision == "auto":
+            del found["precision"]
+        return found
 
     def rate(self, progress: float) -> float:
         """Learning rate after `progress` (0 to 1) of the steps."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from cards_deck.errors import InputError
@@ -60,7 +60,7 @@ class Scale:
         """The setting of a cell; `changes` are fields of `Setting`."""
         values: dict[str, Any] = {"images": self.images, **self.measured, **changes}
         crop = describe(AUGMENTATIONS.build("crop_flip"))
-        return Setting(self.network, augmentation or crop, asdict(schedule or self.schedule), **values)
+        return Setting(self.network, augmentation or crop, (schedule or self.schedule).describe(), **values)
 
 
 def described(method: str, **fields: Any) -> Json:
