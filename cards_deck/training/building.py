@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -59,7 +60,7 @@ def build_deck(recipe: DeckRecipe, site: Site, out: Path) -> Deck:
     recipe, site = train_cards(recipe, site)
     train, validation = site.load()
     cards = [read_card(card_file(site.work, card.name)) for card in recipe.cards]
-    deck = _packed(recipe, cards, train, validation, smoke=site.smoke)
+    deck = _packed(recipe, cards, train, validation, site)
     write_deck(deck, out)
     _keep_logs(recipe, site.work, out / "logs")
     return deck
@@ -147,9 +148,15 @@ def _size(file: Path) -> int:
     return file.stat().st_size if file.exists() else 0
 
 
-def _packed(recipe: DeckRecipe, cards: list[Card], train: Dataset, validation: Dataset, *, smoke: bool) -> Deck:
+def _say(site: Site, text: str) -> None:
+    if not site.quiet:
+        print(text, file=sys.stderr, flush=True)
+
+
+def _packed(recipe: DeckRecipe, cards: list[Card], train: Dataset, validation: Dataset, site: Site) -> Deck:
     """Cards of a trial have learned too little to lie in one basin, and images are too few for their statistics."""
-    gate = dict(recipe.gate)
+    gate, smoke = dict(recipe.gate), site.smoke
+    _say(site, f"measuring {len(cards)} cards on {len(validation):,} validation images, some minutes")
     if not recipe.soups:
         return make_deck(recipe.name, recipe.version, cards, train, validation, **gate)
     kind, images = gate.pop("gate", AUTO), gate.pop("corrupted_images", CORRUPTED)
@@ -159,10 +166,12 @@ def _packed(recipe: DeckRecipe, cards: list[Card], train: Dataset, validation: D
     )  # fmt: skip
     bench = Bench(train, validation, corrupted=min(images, CORRUPTED))
     for soup in recipe.soups:
+        _say(site, f"averaging {', '.join(soup.of)}")
         deck = blend_cards(
             deck, soup.of, bench,
             kind="uniform", statistics="averaged" if smoke else soup.statistics, name=soup.name, allow_barrier=smoke,
         )  # fmt: skip
+    _say(site, f"measuring {len(deck.cards)} cards again and fitting gates to them, some minutes")
     return refit_gate(deck, validation, kind, corrupted_images=images)[0]
 
 
