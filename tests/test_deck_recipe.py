@@ -82,8 +82,9 @@ def test_recipes_of_the_package_are_whole(name: str) -> None:
     assert all(card.recipe.schedule.epochs == epochs for card in small.cards)
 
 
-def test_the_released_deck_is_of_its_recipe() -> None:
-    recipe, deck = read_deck_recipe("cifar10-starter"), read_deck(MODELS / "cifar10-starter")
+@pytest.mark.parametrize("name", ["cifar10-starter", "cifar10-medium"])
+def test_released_decks_are_of_their_recipes(name: str) -> None:
+    recipe, deck = read_deck_recipe(name), read_deck(MODELS / name)
     cards = {card.name: card for card in deck.cards}
     assert (deck.name, deck.version, deck.gate.max_cards) == (recipe.name, recipe.version, recipe.gate["max_cards"])
     assert set(cards) == {one.name for one in (*recipe.cards, *recipe.soups)}
