@@ -28,8 +28,8 @@ class Schedule:
         ema: decay per step of the averaged weights that become the card; 0 keeps the last ones.
         sizes: (share of the epochs, side in px) pairs in order: train on images resized to `side` until that share;
             empty trains at full size throughout.
-        precision: of convolutions and products in training: `bf16` (faster on a CPU with its
-            instructions, far slower on one without), `float32`, or `auto`, which is bf16 on CUDA and float32 elsewhere. Weights, optimizer and
+        precision: of convolutions and products in training: `bf16` (faster on a CPU with its instructions, slower on
+            one without), `float32`, or `auto`, which is bf16 on CUDA and float32 elsewhere. Weights, optimizer and
             batch-norm are float32 in each.
     """
 
