@@ -16,7 +16,7 @@ from cards_deck.deck import Deck
 from cards_deck.explaining import reasons, sentence, widenings
 from cards_deck.inference.engines import EngineKind
 from cards_deck.inference.fake_deck import fake_deck, fake_images
-from cards_deck.inference.gates import GateConfig
+from cards_deck.inference.gates import GateConfig, gate_for
 from cards_deck.inference.predictor import Prediction, Predictor
 from cards_deck.spectrum import Images
 from serving.openapi import describe
@@ -34,7 +34,17 @@ def cascade(kind: str, threshold: float | None = None) -> Deck:
     if threshold is None:
         found = predict(cascade(kind, 1.0), fake_images(8))
         threshold = float(np.median(found.sure))
+    if kind == "guarded_cascade":  # which has one for each set of cards: here for each card, and no answer of several
+        count = len(deck.cards)
+        enough = np.full((len(deck.gate.arrays["risks"]), count), threshold, np.float32)
+        arrays = {**deck.gate.arrays, "pools": np.eye(count, dtype=np.float32), "enough": enough}
+        return dataclasses.replace(deck, gate=dataclasses.replace(deck.gate, arrays=arrays))
     return dataclasses.replace(deck, gate=dataclasses.replace(deck.gate, parameters={"threshold": threshold}))
+
+
+def needed(deck: Deck) -> float:
+    """What the first card's answer must reach, of a deck with the same for all cards."""
+    return float(gate_for(deck).needed(np.eye(len(deck.cards), dtype=np.bool_))[0])
 
 
 def predict(deck: Deck, images: Images, **options: Any) -> Prediction:
@@ -45,7 +55,7 @@ def predict(deck: Deck, images: Images, **options: Any) -> Prediction:
 def test_the_first_confidence_is_that_of_the_first_card_at_its_temperature(kind: str) -> None:
     deck = cascade(kind)
     predictor = Predictor(deck, engine=EngineKind.FAKE)
-    prediction, threshold = predictor.predict(IMAGES), deck.gate.parameters["threshold"]
+    prediction, threshold = predictor.predict(IMAGES), needed(deck)
     seen = set()
     for row in np.flatnonzero(~prediction.unknown).tolist():
         why = reasons(deck, prediction, row)

@@ -44,7 +44,9 @@ class SoftGate:
         references = gate.known.references
         self._references = torch.from_numpy(references.log_amplitude.copy()).flatten(1)
         self._rings = torch.from_numpy(ring_matrix(references.image_size))
-        self._widens = "threshold" in gate.PARAMETERS
+        self._widens = isinstance(gate, AskingGate | CascadeGate)
+        alone = np.eye(gate.cards, dtype=np.bool_)
+        self._needed = torch.from_numpy(gate.needed(alone).astype(np.float32))  # of each card's answer
 
     def preference(self, spectra: Tensor) -> Tensor:
         """[n, k] of spectra [n, h, h // 2 + 1]: what the spectrum says of each card; rows sum to 1."""
@@ -107,7 +109,7 @@ class SoftGate:
         """[n] in [0, 1]: how far the answer of the first card is from sure enough."""
         calibrated = torch.log_softmax(cards / self._arrays["temperatures"].to(cards)[:, None, None], dim=2).exp()
         sure = torch.einsum("nk,knc->nc", first, calibrated).max(dim=1).values
-        return torch.sigmoid((self.gate.parameter("threshold") - sure) / SOFTNESS)
+        return torch.sigmoid((first @ self._needed.to(first) - sure) / SOFTNESS)
 
 
 def soft_gate(gate: Gate) -> SoftGate | None:

@@ -14,7 +14,7 @@ from cards_deck.gate_config import GateConfig
 from cards_deck.inference.gates._base import Bools, Known, Routing, largest, shares
 from cards_deck.inference.gates._confidence import pooled, spending_thresholds, unsure
 from cards_deck.inference.gates._likelihood import fit_linear, fit_temperatures
-from cards_deck.inference.gates._observed import Observed
+from cards_deck.inference.gates._observed import Doubles, Observed
 from cards_deck.inference.gates._preference import PreferenceGate
 from cards_deck.spectrum import Floats
 
@@ -57,7 +57,7 @@ class AskingGate(PreferenceGate):
         waiting = ran.sum(axis=1) < min(self.limit, self.cards)
         if not waiting.any():
             return routing
-        waiting &= unsure(self.sureness(routing.weights, logits), self.parameter("threshold"))
+        waiting &= unsure(self.sureness(routing.weights, logits), self.needed(ran))
         if not waiting.any():
             return routing
         joined = ran.copy()
@@ -69,10 +69,9 @@ class AskingGate(PreferenceGate):
         """See `Gate`."""
         return np.asarray(pooled(logits, weights, self.config.arrays["temperatures"]).max(axis=1), np.float32)
 
-    @classmethod
-    def calibration(cls, observed: Observed) -> Floats:
-        """float32 [k]: the temperature at which each card says how sure it is."""
-        return fit_temperatures(observed)
+    def needed(self, ran: Bools) -> Doubles:
+        """See `Gate`: the same, whoever ran."""
+        return np.full(len(ran), self.parameter("threshold"))
 
     @classmethod
     def fit(
@@ -80,6 +79,6 @@ class AskingGate(PreferenceGate):
     ) -> tuple[Self, ...]:
         """Preference and temperatures by their likelihood, then the threshold that spends each budget."""
         weights, bias = fit_linear(observed)
-        arrays = {"weights": weights, "bias": bias, "temperatures": cls.calibration(observed)}
+        arrays = {"weights": weights, "bias": bias, "temperatures": fit_temperatures(observed)}
         fitted = dataclasses.replace(config, parameters={}, arrays=arrays)
         return spending_thresholds(lambda config: cls(config, known), fitted, observed, budgets)

@@ -100,6 +100,10 @@ class Gate(Protocol):
         """float32 [n]: the largest calibrated probability of the answer with `weights` [n, k] from `logits` [k, n, c],
         by which the gate asks further cards; -1 where it asks none by that."""
 
+    def needed(self, ran: Bools) -> NDArray[np.float64]:
+        """float64 [n]: the sureness from which the cards in `ran` [n, k] are enough, above 1 where none is; -1 where
+        the gate asks no further card by that."""
+
 
 @dataclass(frozen=True, eq=False)
 class BaseGate:
@@ -224,6 +228,10 @@ class BaseGate:
     def sureness(self, weights: Floats, logits: Floats) -> Floats:
         """See `Gate`: it does not ask by that."""
         return np.full(len(weights), -1, np.float32)
+
+    def needed(self, ran: Bools) -> NDArray[np.float64]:
+        """See `Gate`: it does not ask by that."""
+        return np.full(len(ran), -1.0)
 
 
 GATES: Registry[BaseGate] = Registry("gate")

@@ -10,7 +10,7 @@ import numpy as np
 from cards_deck.gate_config import GateConfig
 from cards_deck.inference.gates._base import BaseGate, Bools
 from cards_deck.inference.gates._fit import spending, tried
-from cards_deck.inference.gates._observed import Observed
+from cards_deck.inference.gates._observed import Doubles, Observed
 from cards_deck.inference.pooling import combine
 from cards_deck.spectrum import Floats
 
@@ -25,9 +25,9 @@ def pooled(logits: Floats, weights: Floats, temperatures: Floats) -> Floats:
         return combine(logits / temperatures[:, None, None], weights)
 
 
-def unsure(sureness: Floats, threshold: float) -> Bools:
-    """bool [n]: the largest probability [n] does not reach the threshold; also where it is not a number."""
-    return np.asarray(~(sureness >= threshold), np.bool_)
+def unsure(sureness: Floats, needed: Doubles) -> Bools:
+    """bool [n]: the largest probability [n] does not reach what is needed [n]; also where it is not a number."""
+    return np.asarray(~(sureness >= needed.astype(np.float32)), np.bool_)
 
 
 def spending_thresholds(

@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cards_deck.gate_config import GateConfig
 from cards_deck.inference.gates._base import Bools, Gate, Routing
@@ -44,6 +45,10 @@ class Wrapped:
         """The gate's."""
         return self.gate.sureness(weights, logits)
 
+    def needed(self, ran: Bools) -> NDArray[np.float64]:
+        """The gate's."""
+        return self.gate.needed(ran)
+
 
 @dataclass(frozen=True, eq=False)
 class Fixed(Wrapped):
@@ -67,3 +72,7 @@ class Fixed(Wrapped):
     def sureness(self, weights: Floats, logits: Floats) -> Floats:
         """Nothing is asked by it."""
         return np.full(len(weights), -1, np.float32)
+
+    def needed(self, ran: Bools) -> NDArray[np.float64]:
+        """Nothing is asked by it."""
+        return np.full(len(ran), -1.0)

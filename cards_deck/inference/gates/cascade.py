@@ -15,7 +15,7 @@ from cards_deck.gate_config import GateConfig
 from cards_deck.inference.gates._base import GATES, BaseGate, Bools, Known, Reading, Routing, equal_row
 from cards_deck.inference.gates._confidence import pooled, spending_thresholds, unsure
 from cards_deck.inference.gates._likelihood import calibrated_right, fit_temperatures
-from cards_deck.inference.gates._observed import Observed
+from cards_deck.inference.gates._observed import Doubles, Observed
 from cards_deck.spectrum import Floats
 
 SAME_COST = 1.1  # cards within this ratio of the cheapest left cost the same
@@ -71,7 +71,7 @@ class CascadeGate(BaseGate):
         waiting = steps < self.limit
         if not waiting.any():
             return routing
-        waiting &= unsure(self.sureness(routing.weights, logits), self.parameter("threshold"))
+        waiting &= unsure(self.sureness(routing.weights, logits), self.needed(ran))
         if not waiting.any():
             return routing
         weights = np.where(waiting[:, None], self._rows[np.minimum(steps + 1, self.limit)], routing.weights)
@@ -80,6 +80,10 @@ class CascadeGate(BaseGate):
     def sureness(self, weights: Floats, logits: Floats) -> Floats:
         """See `Gate`."""
         return np.asarray(pooled(logits, weights, self.config.arrays["temperatures"]).max(axis=1), np.float32)
+
+    def needed(self, ran: Bools) -> Doubles:
+        """See `Gate`: the same, whoever ran."""
+        return np.full(len(ran), self.parameter("threshold"))
 
     @classmethod
     def fit(

@@ -1,0 +1,148 @@
+"""The guarded cascade: who is asked next, and from how sure on an answer stands."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from gate_rows import CLASSES, SIZE, known, observed
+
+from cards_deck.errors import InputError
+from cards_deck.gate_config import GateConfig
+from cards_deck.inference.gates import BaseGate, Observed, UniformGate, build_gate, decide, fit_gate, judge
+from cards_deck.inference.gates._profile import ring_count
+from cards_deck.inference.gates._risk import NEVER, RISKS, sure_enough
+from cards_deck.spectrum import Floats
+
+AVERAGE = UniformGate(GateConfig("uniform", max_cards=4), known())
+SPECTRA = np.zeros((1, SIZE, SIZE // 2 + 1), np.float32)
+NO_POOLS = {
+    "pools": np.zeros((0, 4), np.float32),
+    "risks": np.array([0, 0.01], np.float32),
+    "enough": np.zeros((2, 0), np.float32),
+}
+
+
+def guarded(preference: list[float], most: int, risk: float = 0.005, **arrays: Floats) -> BaseGate:
+    """Of these preferences whatever the spectrum, never sure unless `arrays` say when."""
+    fixed = {
+        "weights": np.zeros((ring_count(SIZE), 4), np.float32),
+        "bias": np.log(np.array(preference, np.float32)),
+        "temperatures": np.ones(4, np.float32),
+    }
+    config = GateConfig(
+        "guarded_cascade", max_cards=most, parameters={"risk": risk}, arrays={**fixed, **NO_POOLS, **arrays}
+    )
+    return build_gate(config, known())
+
+
+def asked(gate: BaseGate, logits: Floats | None = None) -> list[int]:
+    """The cards that answer one image."""
+    logits = np.zeros((4, 1, CLASSES), np.float32) if logits is None else logits
+    return np.flatnonzero(decide(gate, SPECTRA, lambda card, rows: logits[card, rows]).weights[0]).tolist()
+
+
+@pytest.mark.parametrize(
+    ("preference", "order"),
+    [
+        ([0.2, 0.25, 0.1, 0.45], [3, 1, 0, 2]),  # the average 3 first; then those that are none
+        ([0.1, 0.4, 0.3, 0.2], [1, 0, 2, 3]),  # 2 is preferred to 0, but of the augmentation of 1
+        ([0.45, 0.1, 0.25, 0.2], [0, 2, 1, 3]),
+    ],
+)
+def test_who_joins_is_no_average_and_of_another_augmentation(preference: list[float], order: list[int]) -> None:
+    far = np.full((1, SIZE, SIZE // 2 + 1), 40, np.float32)
+    for most in range(1, 5):
+        gate = guarded(preference, most)
+        assert asked(gate) == sorted(order[:most])
+        assert np.flatnonzero(gate.route(far).weights[0]).tolist() == sorted(order[:most])
+
+
+def test_unsure_answers_end_in_the_plain_average() -> None:
+    done = decide(guarded([0.45, 0.25, 0.1, 0.2], 3), SPECTRA, lambda card, rows: np.zeros((1, CLASSES), np.float32))
+    np.testing.assert_array_equal(done.weights, AVERAGE.route(SPECTRA).weights)
+
+
+def test_each_set_of_cards_has_its_own_threshold_at_the_largest_risk_that_is_allowed() -> None:
+    """Card 1 says 0.8 for a class, and so does the mean of it and card 0."""
+    logits = np.zeros((4, 1, CLASSES), np.float32)
+    logits[:2, 0, 0] = np.log(8)  # of three classes: 8 / (8 + 1 + 1)
+    pools = np.array([[0, 1, 0, 0], [1, 1, 0, 0], [1, 1, 1, 0]], np.float32)
+    enough = np.array([[0.9, 0.85, 0.0], [0.9, 0.79, 0.0], [0.79, 0.0, 0.0]], np.float32)
+    rules = {"pools": pools, "risks": np.array([0, 0.01, 0.1], np.float32), "enough": enough}
+    for risk, ran in ((0.0, [0, 1, 2]), (0.009, [0, 1, 2]), (0.01, [0, 1]), (0.09, [0, 1]), (0.1, [1]), (1.0, [1])):
+        gate = guarded([0.1, 0.4, 0.3, 0.2], 4, risk, **rules)
+        assert asked(gate, logits) == ran
+    several = np.array([[0, 1, 0, 0], [1, 1, 0, 0], [1, 0, 0, 0], [1, 1, 1, 1]], np.bool_)
+    np.testing.assert_array_equal(gate.needed(several), np.float32([0.79, 0, NEVER, NEVER]))
+
+
+def test_what_is_sure_enough_of_four_images() -> None:
+    """The card loses the second and the fourth surest to the average, and wins the third: with all three errors kept
+    out, one answer in four stands; at one lost of four, all do."""
+    label = np.zeros(4, np.int64)
+    card = np.log(np.array([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3], [0.4, 0.6]], np.float32))
+    other = np.log(np.array([[0.9, 0.1], [0.99, 0.01], [0.2, 0.8], [0.9, 0.1]], np.float32))
+    rows = Observed(np.zeros((4, 8, 5), np.float16), np.stack([card, other]), label, np.zeros(4, np.int64), ("clean",))
+    assert judge(UniformGate(GateConfig("uniform"), known(2)), rows).right.tolist() == [True, True, False, True]
+    alone, both = np.array([[True, False], [True, True]])
+    found = sure_enough(rows, known(2), np.stack([alone, both]), np.ones(2, np.float32), (0.0, 0.24, 0.25))
+    assert found[:, 0].tolist() == [np.nextafter(np.float32(0.8), np.float32(1))] * 2 + [0]
+    assert found[:, 1].tolist() == [0, 0, 0]  # the average loses nothing to itself
+
+
+def test_no_answer_that_is_sure_enough_loses_more_than_the_risk_in_any_cell() -> None:
+    """Of every set of cards, at every risk and every higher threshold, by another way than the fit goes."""
+    rows, temperatures = observed(seed=3), np.array([1, 2, 0.5, 3], np.float32)
+    sets = [one for size in (1, 2, 3) for one in itertools.combinations(range(4), size)]
+    pools = np.array([[card in one for card in range(4)] for one in sets])
+    found = sure_enough(rows, known(), pools, temperatures)
+    plain, tight = judge(AVERAGE, rows).right, 0
+    for place, one in enumerate(sets):
+        chances = np.exp(rows.logits[list(one)].astype(np.float64))
+        answer = (chances / chances.sum(axis=2, keepdims=True)).mean(axis=0).argmax(axis=1)
+        warm = np.exp(rows.logits[list(one)] / temperatures[list(one), None, None].astype(np.float64))
+        sure = (warm / warm.sum(axis=2, keepdims=True)).mean(axis=0).max(axis=1)
+        for risk, least in zip(RISKS, found[:, place], strict=True):
+            losses = []
+            for threshold in np.unique(sure):
+                stops = sure >= threshold
+                lost = plain[stops].astype(int) - (answer == rows.labels)[stops]
+                of_cells = np.bincount(rows.cell[stops], lost, 3) / np.bincount(rows.cell)
+                losses.append((threshold, of_cells.max()))
+            assert all(loss <= risk + 1e-8 for threshold, loss in losses if threshold > least + 1e-6)
+            below = [loss for threshold, loss in losses if threshold <= least + 1e-6]
+            assert not below or below[-1] > risk  # the next one down would lose too much
+            tight += bool(below)
+        assert (np.diff(found[:, place]) <= 0).all()
+    assert tight > 20
+
+
+def test_a_fit_knows_every_set_of_cards_that_its_rows_would_run_and_spends_the_budget() -> None:
+    rows = observed(seed=1)
+    gates = [fit_gate("guarded_cascade", rows, GateConfig(max_cards=3), known(), most_cards=n) for n in (1.2, 1.8, 2.6)]
+    cards = [judge(gate, rows).score.cards for gate in gates]
+    assert cards == sorted(cards)
+    assert all(found <= most for found, most in zip(cards, (1.2, 1.8, 2.6), strict=True))
+    risks = [gate.config.parameters["risk"] for gate in gates]
+    assert risks == sorted(risks, reverse=True)
+    gate = gates[1]
+    stops = decide(gate, rows.spectra.astype(np.float32), lambda card, those: rows.logits[card, those]).ran
+    early = np.unique(stops[stops.sum(axis=1) < 3], axis=0)
+    assert len(early) > 2
+    assert (gate.needed(early) < NEVER).all()
+
+
+@pytest.mark.parametrize(
+    ("arrays", "says"),
+    [
+        ({"pools": np.full((1, 4), 0.5, np.float32), "enough": np.zeros((2, 1), np.float32)}, "must be 0 or 1"),
+        ({"pools": np.zeros((1, 4), np.float32), "enough": np.zeros((2, 1), np.float32)}, "at least one card"),
+        ({"risks": np.array([0.1, 0.2], np.float32)}, "must rise from 0"),
+        ({"risks": np.array([0.0, 0.0], np.float32)}, "must rise from 0"),
+    ],
+)
+def test_rules_that_make_no_sense_are_refused(arrays: dict[str, Floats], says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        guarded([0.25] * 4, 2, **arrays)
