@@ -72,7 +72,10 @@ def _why(deck: Deck) -> Schema:
                 **number,
                 "description": "Calibrated confidence of the first card's answer, where it decided if more were asked.",
             },
-            "threshold": {**number, "description": "The confidence from which no further card is asked."},
+            "threshold": {
+                **number,
+                "description": "The confidence from which no card is asked after the first; null: none is enough.",
+            },
             "window": {"type": "integer", "description": "Images routed together; 0 for none."},
             "votes": {
                 "type": "array",

@@ -17,6 +17,7 @@ from cards_deck.explaining import reasons, sentence, widenings
 from cards_deck.inference.engines import EngineKind
 from cards_deck.inference.fake_deck import fake_deck, fake_images
 from cards_deck.inference.gates import GateConfig, gate_for
+from cards_deck.inference.gates._risk import NEVER
 from cards_deck.inference.predictor import Prediction, Predictor
 from cards_deck.spectrum import Images
 from serving.openapi import describe
@@ -37,7 +38,7 @@ def cascade(kind: str, threshold: float | None = None) -> Deck:
     if kind == "guarded_cascade":  # which has one for each set of cards: here for each card, and no answer of several
         count = len(deck.cards)
         enough = np.full((len(deck.gate.arrays["risks"]), count), threshold, np.float32)
-        arrays = {**deck.gate.arrays, "pools": np.eye(count, dtype=np.float32), "enough": enough}
+        arrays = {**deck.gate.arrays, "sets": np.eye(count, dtype=np.float32), "enough": enough}
         return dataclasses.replace(deck, gate=dataclasses.replace(deck.gate, arrays=arrays))
     return dataclasses.replace(deck, gate=dataclasses.replace(deck.gate, parameters={"threshold": threshold}))
 
@@ -67,6 +68,8 @@ def test_the_first_confidence_is_that_of_the_first_card_at_its_temperature(kind:
         assert why.numbers()["first_confidence"] == round(why.first_confidence or 0, 6)
         alone = len(why.cards) == 1
         assert alone == (np.float32(expected) >= np.float32(threshold) - 1e-6)
+        shown = np.floor(1000 * threshold + 1e-3) if alone else np.ceil(1000 * threshold - 1e-3)
+        assert f"% (calibrated; {shown / 10:g}% are needed)" in sentence(why)
         how = f"{why.cards[0][0]} alone was sure with " if alone else "the first answer was sure only with "
         assert f"{how}{np.floor(1000 * expected + 1e-3) / 10:g}% (calibrated; " in sentence(why)
         seen.add(alone)
@@ -90,6 +93,23 @@ def test_what_does_not_reach_the_threshold_does_not_look_as_if_it_had() -> None:
     assert "sure only with 57.4% (calibrated; 57.5% are needed)" in text
     assert text.endswith("time was up before the other cards.")
     assert "sure" not in sentence(reasons(deck, dataclasses.replace(found, sure=np.full(1, np.nan, np.float32)), 0))
+
+
+def test_what_reaches_an_uneven_threshold_does_not_look_as_if_it_had_not() -> None:
+    deck = cascade("guarded_cascade", 0.77105)
+    found = predict(deck, fake_images(1))
+    alone = {"ran": found.first, "weights": found.first.astype(np.float32)}
+    found = dataclasses.replace(found, sure=np.array([0.7715], np.float32), **alone)
+    assert "alone was sure with 77.1% (calibrated; 77.1% are needed)" in sentence(reasons(deck, found, 0))
+    assert "(calibrated; any answer is enough)" in sentence(reasons(cascade("guarded_cascade", 0.0), found, 0))
+
+
+def test_a_card_whose_answers_are_never_enough_has_no_threshold() -> None:
+    deck = cascade("guarded_cascade", NEVER)
+    why = reasons(deck, predict(deck, fake_images(1)), 0)
+    assert why.first_confidence is not None
+    assert (why.threshold, why.widened) == (None, "low_confidence")
+    assert "and the first answer was not sure enough" in sentence(why)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -188,7 +188,7 @@ def test_what_does_not_fit_the_deck_is_refused(kind: str) -> None:
         refused("needs the arrays", arrays={key: value for key, value in deck.gate.arrays.items() if key != name})
         refused(name, arrays={**deck.gate.arrays, name: array[None]})
         if name != "order":
-            fits = "enough" if name in ("pools", "risks") else name  # of any length, but all three of the same
+            fits = "enough" if name in ("sets", "risks") else name  # of any length, but all three of the same
             refused(fits, arrays={**deck.gate.arrays, name: array[:-1]})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,15 +11,20 @@ from gate_rows import CLASSES, SIZE, known, observed
 
 from cards_deck.errors import InputError
 from cards_deck.gate_config import GateConfig
-from cards_deck.inference.gates import BaseGate, Observed, UniformGate, build_gate, decide, fit_gate, judge
+from cards_deck.inference.gates import BaseGate, Known, Observed, UniformGate, build_gate, decide, fit_gate, judge
+from cards_deck.inference.gates import guarded_cascade as module
+from cards_deck.inference.gates._base import shares
+from cards_deck.inference.gates._likelihood import worst_temperatures
 from cards_deck.inference.gates._profile import ring_count
 from cards_deck.inference.gates._risk import NEVER, RISKS, sure_enough
+from cards_deck.inference.gates.guarded_cascade import GuardedCascadeGate
+from cards_deck.inference.pooling import combine
 from cards_deck.spectrum import Floats
 
 AVERAGE = UniformGate(GateConfig("uniform", max_cards=4), known())
 SPECTRA = np.zeros((1, SIZE, SIZE // 2 + 1), np.float32)
-NO_POOLS = {
-    "pools": np.zeros((0, 4), np.float32),
+NO_SETS = {
+    "sets": np.zeros((0, 4), np.float32),
     "risks": np.array([0, 0.01], np.float32),
     "enough": np.zeros((2, 0), np.float32),
 }
@@ -32,7 +38,7 @@ def guarded(preference: list[float], most: int, risk: float = 0.005, **arrays: F
         "temperatures": np.ones(4, np.float32),
     }
     config = GateConfig(
-        "guarded_cascade", max_cards=most, parameters={"risk": risk}, arrays={**fixed, **NO_POOLS, **arrays}
+        "guarded_cascade", max_cards=most, parameters={"risk": risk}, arrays={**fixed, **NO_SETS, **arrays}
     )
     return build_gate(config, known())
 
@@ -68,9 +74,9 @@ def test_each_set_of_cards_has_its_own_threshold_at_the_largest_risk_that_is_all
     """Card 1 says 0.8 for a class, and so does the mean of it and card 0."""
     logits = np.zeros((4, 1, CLASSES), np.float32)
     logits[:2, 0, 0] = np.log(8)  # of three classes: 8 / (8 + 1 + 1)
-    pools = np.array([[0, 1, 0, 0], [1, 1, 0, 0], [1, 1, 1, 0]], np.float32)
+    sets = np.array([[0, 1, 0, 0], [1, 1, 0, 0], [1, 1, 1, 0]], np.float32)
     enough = np.array([[0.9, 0.85, 0.0], [0.9, 0.79, 0.0], [0.79, 0.0, 0.0]], np.float32)
-    rules = {"pools": pools, "risks": np.array([0, 0.01, 0.1], np.float32), "enough": enough}
+    rules = {"sets": sets, "risks": np.array([0, 0.01, 0.1], np.float32), "enough": enough}
     for risk, ran in ((0.0, [0, 1, 2]), (0.009, [0, 1, 2]), (0.01, [0, 1]), (0.09, [0, 1]), (0.1, [1]), (1.0, [1])):
         gate = guarded([0.1, 0.4, 0.3, 0.2], 4, risk, **rules)
         assert asked(gate, logits) == ran
@@ -79,8 +85,8 @@ def test_each_set_of_cards_has_its_own_threshold_at_the_largest_risk_that_is_all
 
 
 def test_what_is_sure_enough_of_four_images() -> None:
-    """The card loses the second and the fourth surest to the average, and wins the third: with all three errors kept
-    out, one answer in four stands; at one lost of four, all do."""
+    """The card loses the second and the fourth surest to the average and wins the third: with no loss allowed, only
+    the first answer stands; with one of four, all do."""
     label = np.zeros(4, np.int64)
     card = np.log(np.array([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3], [0.4, 0.6]], np.float32))
     other = np.log(np.array([[0.9, 0.1], [0.99, 0.01], [0.2, 0.8], [0.9, 0.1]], np.float32))
@@ -93,33 +99,33 @@ def test_what_is_sure_enough_of_four_images() -> None:
 
 
 def test_no_answer_that_is_sure_enough_loses_more_than_the_risk_in_any_cell() -> None:
-    """Of every set of cards, at every risk and every higher threshold, by another way than the fit goes."""
+    """Of every set of cards, at every risk and every higher threshold, as the gate itself stops them."""
     rows, temperatures = observed(seed=3), np.array([1, 2, 0.5, 3], np.float32)
-    sets = [one for size in (1, 2, 3) for one in itertools.combinations(range(4), size)]
-    pools = np.array([[card in one for card in range(4)] for one in sets])
-    found = sure_enough(rows, known(), pools, temperatures)
-    plain, tight = judge(AVERAGE, rows).right, 0
-    for place, one in enumerate(sets):
-        chances = np.exp(rows.logits[list(one)].astype(np.float64))
-        answer = (chances / chances.sum(axis=2, keepdims=True)).mean(axis=0).argmax(axis=1)
-        warm = np.exp(rows.logits[list(one)] / temperatures[list(one), None, None].astype(np.float64))
-        sure = (warm / warm.sum(axis=2, keepdims=True)).mean(axis=0).max(axis=1)
-        for risk, least in zip(RISKS, found[:, place], strict=True):
-            losses = []
-            for threshold in np.unique(sure):
-                stops = sure >= threshold
-                lost = plain[stops].astype(int) - (answer == rows.labels)[stops]
-                of_cells = np.bincount(rows.cell[stops], lost, 3) / np.bincount(rows.cell)
-                losses.append((threshold, of_cells.max()))
-            assert all(loss <= risk + 1e-8 for threshold, loss in losses if threshold > least + 1e-6)
-            below = [loss for threshold, loss in losses if threshold <= least + 1e-6]
-            assert not below or below[-1] > risk  # the next one down would lose too much
-            tight += bool(below)
-        assert (np.diff(found[:, place]) <= 0).all()
-    assert tight > 20
+    names = [one for size in (1, 2, 3) for one in itertools.combinations(range(4), size)]
+    sets = np.array([[card in one for card in range(4)] for one in names])
+    rules = {"sets": sets.astype(np.float32), "risks": np.array(RISKS, np.float32), "temperatures": temperatures}
+    found = sure_enough(rows, known(), sets, temperatures)
+    assert (np.diff(found, axis=0) <= 0).all()
+    plain, sizes, tight = judge(AVERAGE, rows).right, np.bincount(rows.cell), 0
+    for risk in RISKS:
+        gate = guarded([0.25] * 4, 4, risk, **rules, enough=found)
+        for chosen in sets:
+            ran = np.tile(chosen, (len(plain), 1))
+            weights = shares(ran.astype(np.float32))
+            sure, needed = gate.sureness(weights, rows.logits), gate.needed(ran)
+            lost = plain.astype(int) - (combine(rows.logits, weights).argmax(axis=1) == rows.labels)
+
+            def costs(least: float, sure: Floats = sure, lost: Any = lost) -> float:
+                return float((np.bincount(rows.cell[sure >= least], lost[sure >= least], 3) / sizes).max())
+
+            assert all(costs(least) <= risk + 1e-8 for least in np.unique(sure) if least >= needed[0])
+            if (sure < needed).any():
+                tight += 1
+                assert costs(sure[sure < needed].max()) > risk  # the next one would be too much
+    assert tight > 100
 
 
-def test_a_fit_knows_every_set_of_cards_that_its_rows_would_run_and_spends_the_budget() -> None:
+def test_a_fit_spends_the_budget_by_its_risk() -> None:
     rows = observed(seed=1)
     gates = [fit_gate("guarded_cascade", rows, GateConfig(max_cards=3), known(), most_cards=n) for n in (1.2, 1.8, 2.6)]
     cards = [judge(gate, rows).score.cards for gate in gates]
@@ -127,18 +133,52 @@ def test_a_fit_knows_every_set_of_cards_that_its_rows_would_run_and_spends_the_b
     assert all(found <= most for found, most in zip(cards, (1.2, 1.8, 2.6), strict=True))
     risks = [gate.config.parameters["risk"] for gate in gates]
     assert risks == sorted(risks, reverse=True)
-    gate = gates[1]
-    stops = decide(gate, rows.spectra.astype(np.float32), lambda card, those: rows.logits[card, those]).ran
-    early = np.unique(stops[stops.sum(axis=1) < 3], axis=0)
-    assert len(early) > 2
-    assert (gate.needed(early) < NEVER).all()
+    assert len(set(risks)) == 3
+    np.testing.assert_array_equal(gates[0].config.arrays["temperatures"], worst_temperatures(rows))
+
+
+def test_every_set_that_may_run_before_another_card_is_asked_is_known() -> None:
+    """Those of a gate that is never sure, over all orders of preference: no set is missing, and few are too many."""
+    orders = np.array(list(itertools.permutations([0.1, 0.2, 0.3, 0.4])), np.float32)
+    for most in (1, 2, 3, 4):
+        gate = guarded([0.25] * 4, most)
+        assert isinstance(gate, GuardedCascadeGate)
+        asked = {tuple(one) for one in gate.named_sets(orders).tolist()}
+        possible = gate.possible_sets()
+        assert possible is not None
+        assert len(np.unique(possible, axis=0)) == len(possible)
+        assert asked <= {tuple(one) for one in possible.tolist()}
+        assert {sum(one) for one in asked} == set(range(1, max(most, 2)))
+        wider = {tuple(one) for one in possible.tolist()} - asked
+        assert all(sum(one) == 2 and one[1] and one[2] for one in wider if sum(one) < 3)  # both of one augmentation
+
+
+def test_of_very_many_cards_only_the_sets_that_spectra_name_are_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = observed(seed=1)
+    fitted = fit_gate("guarded_cascade", rows, GateConfig(max_cards=3), known())
+    monkeypatch.setattr(module, "MOST_SETS", 3)
+    named = fit_gate("guarded_cascade", rows, GateConfig(max_cards=3), known())
+    assert len(named.config.arrays["sets"]) < len(fitted.config.arrays["sets"])
+    np.testing.assert_array_equal(judge(named, rows).right, judge(fitted, rows).right)
+    many = GateConfig("guarded_cascade", max_cards=3, arrays={
+        "weights": np.zeros((ring_count(SIZE), 70), np.float32), "bias": np.zeros(70, np.float32),
+        "temperatures": np.ones(70, np.float32), "risks": np.zeros(1, np.float32),
+        "sets": np.eye(70, dtype=np.float32), "enough": np.linspace(0, 1, 70, dtype=np.float32)[None],
+    })  # fmt: skip
+    base = known()
+    gate = build_gate(many, Known(base.references, ("noise",) * 70, tuple(range(70))))
+    np.testing.assert_array_equal(gate.needed(np.eye(70, dtype=np.bool_)), many.arrays["enough"][0])
+    assert (gate.needed(~np.eye(70, dtype=np.bool_)) == NEVER).all()
 
 
 @pytest.mark.parametrize(
     ("arrays", "says"),
     [
-        ({"pools": np.full((1, 4), 0.5, np.float32), "enough": np.zeros((2, 1), np.float32)}, "must be 0 or 1"),
-        ({"pools": np.zeros((1, 4), np.float32), "enough": np.zeros((2, 1), np.float32)}, "at least one card"),
+        ({"sets": np.full((1, 4), 0.5, np.float32), "enough": np.zeros((2, 1), np.float32)}, "must be 0 or 1"),
+        ({"sets": np.zeros((1, 4), np.float32), "enough": np.zeros((2, 1), np.float32)}, "each with a card"),
+        ({"sets": np.ones((2, 4), np.float32), "enough": np.zeros((2, 2), np.float32)}, "no two alike"),
+        ({"sets": np.ones((1, 4), np.float32), "enough": np.array([[0.5], [0.6]], np.float32)}, "less at a higher"),
+        ({"sets": np.ones((1, 4), np.float32), "enough": np.array([[0.5], [-0.1]], np.float32)}, "from 0 to 2"),
         ({"risks": np.array([0.1, 0.2], np.float32)}, "must rise from 0"),
         ({"risks": np.array([0.0, 0.0], np.float32)}, "must rise from 0"),
     ],

@@ -149,16 +149,22 @@ def test_only_scalars_of_the_gate_change_and_they_agree_best(kind: str) -> None:
     assert found.after.agreement >= found.before.agreement - 0.02
 
 
-def test_powers_above_one_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("kind", "name", "values"),
+    [("reliability", "power", {0.0, 1.0, 2.0, 4.0, 8.0}), ("guarded_cascade", "risk", {0.0, 0.001, 0.005, 0.1})],
+)
+def test_a_scalar_that_is_no_share_is_tried_over_its_own_range(
+    kind: str, name: str, values: set[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
     tried = set()
 
     def watched(config: GateConfig, known: Known) -> Any:
-        tried.add(config.parameters.get("power"))
+        tried.add(config.parameters.get(name))
         return build_gate(config, known)
 
     monkeypatch.setattr(_fit, "build_gate", watched)
-    tuned(fitted_deck("reliability", 2, 0.99))
-    assert tried >= {0.0, 1.0, 2.0, 4.0, 8.0}
+    tuned(fitted_deck(kind, 2, 0.99))
+    assert tried >= values
 
 
 @pytest.mark.parametrize("budget", [1.2, 2.0])

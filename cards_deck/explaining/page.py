@@ -205,6 +205,8 @@ def _numbers(case: Explained) -> str:
         rows.append(("second reference farther than the nearest by", f"{why.margin:.1%}"))
     if why.first_confidence is not None:
         rows.append(("the first answer was sure with, calibrated", f"{why.first_confidence:.1%}"))
+        needed = "more than it can have" if why.threshold is None else f"{why.threshold:.1%}"
+        rows.append(("for which it would be enough to be sure with", needed))
     if why.widened is not None:
         rows.append(("more than one card because of", why.widened.replace("_", " ")))
     if gate.abstain_below is not None:

@@ -28,12 +28,12 @@ class Reasons:
     gate takes the spectrum to speak for, and how much, in a window the images together. `asked`: cards named before any
     had answered; `widened`: one of `WIDENED`, None where the cards are those that the spectrum named.
     `first_confidence`: calibrated probability of the first card's answer, which had to reach `threshold` or the next
-    one joined (None: the gate did not ask by that, or no answer of that card would have been sure enough). `window`:
-    the number of images routed together, 0 for none; `together`: the reference nearest to its mean, `together_unknown`:
-    that is farther from all than the training images are (without a window `nearest` and `unknown`). `averages`: the
-    gate takes all cards, whatever the spectrum is. `votes`: what the weights come from where the gate weighs cards by
-    the class that they name. `pooled_early`: time was up. `abstained`: no class is named, since `label` does not reach
-    `needed`.
+    one joined (both None: the gate did not ask by that; `threshold` alone: no answer of that card is ever sure enough).
+    `window`: the number of images routed together, 0 for none; `together`: the reference nearest to its mean,
+    `together_unknown`: that is farther from all than the training images are (without a window `nearest` and
+    `unknown`). `averages`: the gate takes all cards, whatever the spectrum is. `votes`: what the weights come from
+    where the gate weighs cards by the class that they name. `pooled_early`: time was up. `abstained`: no class is
+    named, since `label` does not reach `needed`.
     """
 
     label: str
@@ -140,8 +140,8 @@ def _confidence(deck: Deck, prediction: Prediction, row: int) -> dict[str, Any]:
     sure, first = float(prediction.sure[row]), prediction.first[row]
     if not sure >= 0 or first.sum() != 1:
         return {"first_confidence": None, "threshold": None}
-    needed = float(gate_for(deck).needed(first[None])[0])
-    return {"first_confidence": sure, "threshold": needed if needed <= 1 else None}
+    threshold = float(gate_for(deck).needed(first[None])[0])
+    return {"first_confidence": sure, "threshold": threshold if threshold <= 1 else None}
 
 
 def _preferred(deck: Deck, prediction: Prediction, row: int) -> tuple[str, float] | None:

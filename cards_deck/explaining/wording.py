@@ -48,12 +48,14 @@ def _asked(why: Reasons) -> str:
         return f", and the two are {'on average ' if why.window else ''}too close to choose one"
     if why.first_confidence is None or why.threshold is None:
         return ", and the first answer was not sure enough" if why.widened == "low_confidence" else ""
-    # Rounded down and up, so that what did not reach the threshold does not look as if it had.
-    sure, needed = math.floor(1000 * why.first_confidence + 1e-3) / 10, math.ceil(1000 * why.threshold - 1e-3) / 10
-    numbers = f"{sure:g}% (calibrated; {needed:g}% are needed)"
+    # Rounded so that what did not reach the threshold does not look as if it had, nor the other way round.
+    sure = math.floor(1000 * why.first_confidence + 1e-3) / 10
+    reached = why.first_confidence >= why.threshold - 1e-6
+    needed = (math.floor(1000 * why.threshold + 1e-3) if reached else math.ceil(1000 * why.threshold - 1e-3)) / 10
+    numbers = f"{sure:g}% (calibrated; {f'{needed:g}% are needed' if needed else 'any answer is enough'})"
     if why.widened == "low_confidence" or why.pooled_early:
         return f", and the first answer was sure only with {numbers}"
-    alone = len(why.cards) == 1 and why.first_confidence >= why.threshold - 1e-6
+    alone = len(why.cards) == 1 and reached
     return f", and {why.cards[0][0]} alone was sure with {numbers}" if alone else ""
 
 

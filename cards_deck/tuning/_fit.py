@@ -9,6 +9,7 @@ from cards_deck.deck import Deck
 from cards_deck.errors import InputError
 from cards_deck.gate_config import GateConfig
 from cards_deck.inference.gates import GATES, Gate, Known, Observed, build_gate, check_budget, score
+from cards_deck.inference.gates._risk import RISKS
 from cards_deck.inference.gates.reliability import POWERS
 from cards_deck.references import References
 from cards_deck.tuning._references import refitted
@@ -18,7 +19,7 @@ VALUES = (0.0, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7,
 MARGINS = (1.2,)
 PLACES = tuple(float(places) for places in range(1, 9))
 # Ratios, exponents and whole numbers; all else is a share.
-BEYOND = {"margin": MARGINS, "power": POWERS, "places": PLACES}
+BEYOND = {"margin": MARGINS, "power": POWERS, "places": PLACES, "risk": RISKS}
 
 
 @dataclass(frozen=True, eq=False)

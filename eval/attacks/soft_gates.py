@@ -25,6 +25,7 @@ SOFTNESS = 0.05  # of the threshold on confidence, in probability
 SHARPNESS = 10.0  # of the choice of the first card: the power of its preference
 _FAR = -1e9  # the score of a card that cannot run
 _TINY = 1e-12
+_MOST = 1.1  # of what is needed: beyond it no answer is sure enough, and no gradient is left
 KINDS = ("softmax", "router", "reliability", "cascade", "spectrum_cascade", "hedged_cascade", "guarded_cascade")
 
 
@@ -46,7 +47,7 @@ class SoftGate:
         self._rings = torch.from_numpy(ring_matrix(references.image_size))
         self._widens = isinstance(gate, AskingGate | CascadeGate)
         alone = np.eye(gate.cards, dtype=np.bool_)
-        self._needed = torch.from_numpy(gate.needed(alone).astype(np.float32))  # of each card's answer
+        self._needed = torch.from_numpy(gate.needed(alone).clip(max=_MOST).astype(np.float32))  # of each card's answer
 
     def preference(self, spectra: Tensor) -> Tensor:
         """[n, k] of spectra [n, h, h // 2 + 1]: what the spectrum says of each card; rows sum to 1."""
