@@ -47,19 +47,21 @@ def test_a_larger_budget_is_spent_only_where_it_helps() -> None:
 
 def test_no_gate_is_chosen_that_loses_too_much_in_a_cell() -> None:
     """Gates fitted without the fog send it to the wrong cards, and still score best on average; others would, were an
-    image taken for one of another cell."""
+    image taken for one of another cell. (`guarded_cascade` scores as well without that.)"""
     cells = ("clean", "fog 1", "blur 1")
+    kinds = sorted({*GATES.names()} - {"guarded_cascade"})
     fair = observed(cells=cells, skill=np.vstack([SKILL[:3], [2.4, 2.4, 2.4]]))
 
     def chosen(most_loss: float, rows: Observed = fair) -> Chosen:
-        return choose_gate(rows, known(), GateConfig(max_cards=2), most_cards=2.0, most_loss=most_loss)
+        limits = GateConfig(max_cards=2)
+        return choose_gate(rows, known(), limits, kinds=kinds, most_cards=2.0, most_loss=most_loss)
 
-    free, tight = chosen(1.0), chosen(0.1)
+    free, tight = chosen(1.0), chosen(0.12)
     cheap = [one for found in free.candidates.values() for one in found if one.score.cards <= 2.01]
     best = max(cheap, key=lambda one: one.score.score)
     assert best.score.score - free.best.score.score <= free.best.behind[1] + 1e-9
-    within = [one for one in cheap if one.worst.surely <= 0.1]
-    assert tight.best.worst.surely <= 0.1 < free.best.worst.surely
+    within = [one for one in cheap if one.worst.surely <= 0.12]
+    assert tight.best.worst.surely <= 0.12 < free.best.worst.surely
     top = max(within, key=lambda one: one.score.score)
     assert top.score.score - tight.best.score.score <= max(tight.best.behind[1], 0.001) + 1e-9
     # Where no gate loses so little, the one that loses least.
