@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from cards_deck.inference.gates._profile import ring_means
 from cards_deck.inference.pooling import softmax
 from cards_deck.inference.predictor import Predictor
 from cards_deck.spectrum import Images, log_amplitude
+from eval.attacks import soft_gates
 from eval.attacks.aims import MoreCards, OtherCards, WrongThroughTheGate
 from eval.attacks.pgd import pgd
 from eval.attacks.smooth import SmoothDeck
@@ -77,6 +79,28 @@ def test_an_unsure_answer_brings_the_second_card(gates: Mapping[str, BaseGate]) 
     cards = torch.stack([sure, unsure]).expand(4, 2, 4)
     passes = SoftGate(gate).passes(torch.zeros(2, SIZE, SIZE // 2 + 1), cards)
     assert passes[0] < 1.5 < passes[1] <= 2
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if "cascade" in kind])
+def test_at_the_end_of_softness_it_is_the_hard_gate(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(soft_gates, "SOFTNESS", 1e-7)
+    monkeypatch.setattr(soft_gates, "SHARPNESS", 1e5)
+    images, predictor = _images(), Predictor(DECK, engine=EngineKind.TORCH)
+    logits = 8 * np.stack([predictor.card_logits(images, card) for card in range(4)])
+    gate = fitted_gate(DECK, images, kind)
+    if kind != "guarded_cascade":
+        first = logits[int(gate.config.arrays["order"][0])] if kind == "cascade" else logits
+        gate = with_threshold(gate, float(np.median(softmax(first).max(axis=-1))))
+    gate = type(gate)(replace(gate.config, max_cards=3), gate.known)
+    spectra = log_amplitude(images)
+    hard = looked_up(gate, spectra, logits)
+    known = ~hard.routing.unknown
+    planes, answers = torch.from_numpy(spectra).double(), torch.from_numpy(logits).double().log_softmax(dim=2)
+    soft = SoftGate(gate)
+    counts = hard.ran.sum(axis=1)[known]
+    assert len(set(counts)) > 1
+    np.testing.assert_allclose(soft.passes(planes, answers).numpy()[known], counts, atol=1e-3)
+    np.testing.assert_allclose(soft.weights(planes, answers).numpy()[known], hard.weights[known], atol=1e-3)
 
 
 def test_only_known_kinds_are_softened() -> None:

@@ -68,7 +68,13 @@ def test_a_file_is_read_with_what_cards_share_and_what_differs(tmp_path: Path) -
     assert first.recipe.schedule == Schedule(epochs=2, batch_size=16, sizes=((0.5, 24),))
     assert second.recipe.schedule == Schedule(epochs=1, batch_size=16), "what it does not say is shared"
     assert (first.parent, second.parent, first.recipe.seed, second.recipe.seed) == (None, "first", 4, 5)
-    assert [(soup.name, soup.of) for soup in deck.soups] == [("both", ("first", "second"))]
+    assert [(soup.name, soup.of, soup.wise_ft) for soup in deck.soups] == [("both", ("first", "second"), False)]
+
+
+@pytest.mark.parametrize(("written", "alpha"), [("0.25", 0.25), ('"auto"', None)])
+def test_an_average_with_an_alpha_is_a_wise_ft_blend(tmp_path: Path, written: str, alpha: float | None) -> None:
+    (blend,) = read(f"{RECIPE}alpha = {written}\n", tmp_path).soups
+    assert (blend.wise_ft, blend.alpha) == (True, alpha)
 
 
 @pytest.mark.parametrize("name", bundled())
@@ -166,6 +172,12 @@ def test_the_independent_cards_cost_what_the_family_costs() -> None:
             'name = "both"',
             'name = "both"\nstatistics = "new"',
             r"\[\[soup\]\] both: `statistics` must be averaged or recomputed, not 'new'",
+        ),
+        ('name = "both"', 'name = "both"\nalpha = 1.0', r"both: `alpha` must be 'auto' or a number between 0 and 1"),
+        (
+            'of = ["first", "second"]',
+            'of = ["first", "second", "third"]\nalpha = 0.5\n[[card]]\nname = "third"',
+            r"\[\[soup\]\] both: `alpha` is the share of the second of two cards, and `of` names 3",
         ),
         ("[[card]]", "[card]", "is no TOML file"),
     ],

@@ -169,7 +169,8 @@ def _packed(recipe: DeckRecipe, cards: list[Card], train: Dataset, validation: D
         _say(site, f"averaging {', '.join(soup.of)}")
         deck = blend_cards(
             deck, soup.of, bench,
-            kind="uniform", statistics="averaged" if smoke else soup.statistics, name=soup.name, allow_barrier=smoke,
+            kind=None if soup.wise_ft else "uniform", alpha=soup.alpha,
+            statistics="averaged" if smoke else soup.statistics, name=soup.name, allow_barrier=smoke,
         )  # fmt: skip
     _say(site, f"measuring {len(deck.cards)} cards again and fitting gates to them, some minutes")
     return refit_gate(deck, validation, kind, corrupted_images=images)[0]

@@ -26,11 +26,16 @@ class CardRecipe:
 
 @dataclass(frozen=True)
 class SoupRecipe:
-    """The average of the cards that `of` names; its batch norms' `statistics` as in `blend_cards`, chosen if None."""
+    """An average of the cards that `of` names, all in equal parts or, where `wise_ft`, the second of two by `alpha`.
+
+    Its `alpha` and its batch norms' `statistics`, as in `blend_cards`, are chosen on validation images if None.
+    """
 
     name: str
     of: tuple[str, ...]
     statistics: Statistics | None = None
+    wise_ft: bool = False
+    alpha: float | None = None
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@
     [recipe]         network, method, augmentation, schedule and seed that the cards share
     [[card]]         name, and what differs; `from` names the card whose mask and weights it is fine-tuned from
     [[soup]]         name, `of`: the cards of which it is the average, and the `statistics` of its batch norms:
-                     "averaged" or "recomputed"; whichever is better on validation images where left out
+                     "averaged" or "recomputed"; whichever is better on validation images where left out. With `alpha`,
+                     a number or "auto", it is the WiSE-FT blend of two cards that has so much of the second
     [smoke]          network, images, batch_size and epochs of a trial that takes a minute anywhere
 
 Members of registries are written { name = "rigl", density = 0.1 }; fields that are left out have their defaults. A
@@ -156,7 +157,7 @@ def _schedule(table: Table, where: str) -> Schedule:
 
 def _soup(table: Table, cards: Mapping[str, CardRecipe]) -> SoupRecipe:
     where = f"[[soup]] {table.get('name', '')}".rstrip()
-    _only(table, {"name", "of", "statistics"}, where)
+    _only(table, {"name", "of", "statistics", "alpha"}, where)
     statistics = table.get("statistics")
     if statistics not in (None, *get_args(Statistics)):
         raise InputError(f"{where}: `statistics` must be {' or '.join(get_args(Statistics))}, not {statistics!r}")
@@ -164,7 +165,18 @@ def _soup(table: Table, cards: Mapping[str, CardRecipe]) -> SoupRecipe:
     named = [name for name in of if isinstance(name, str) and name in cards] if isinstance(of, list) else []
     if named != of or len(named) < 2 or len(set(named)) < len(named):
         raise InputError(f"{where}: `of` must name two or more different ones of {', '.join(cards)}, not {of!r}")
-    return SoupRecipe(_name(table, where), tuple(named), statistics)
+    if "alpha" in table and len(named) != 2:
+        raise InputError(f"{where}: `alpha` is the share of the second of two cards, and `of` names {len(named)}")
+    return SoupRecipe(_name(table, where), tuple(named), statistics, "alpha" in table, _alpha(table, where))
+
+
+def _alpha(table: Table, where: str) -> float | None:
+    if table.get("alpha", AUTO) == AUTO:
+        return None
+    alpha = table["alpha"]
+    if not _is_number(alpha) or not 0 < alpha < 1:
+        raise InputError(f"{where}: `alpha` must be {AUTO!r} or a number between 0 and 1, not {alpha!r}")
+    return float(alpha)
 
 
 def _smoke(table: Table) -> Smoke:

@@ -7,6 +7,7 @@ As `smooth.SmoothGate` does for the nearest reference: hard choices of cards are
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -15,11 +16,13 @@ from torch import Tensor
 
 from cards_deck.inference.gates import GATES, Gate
 from cards_deck.inference.gates._asking import AskingGate
-from cards_deck.inference.gates._base import BaseGate
+from cards_deck.inference.gates._base import BaseGate, Bools, largest
+from cards_deck.inference.gates._base import shares as equal_shares
 from cards_deck.inference.gates._preference import spent
 from cards_deck.inference.gates._profile import ring_means
 from cards_deck.inference.gates.cascade import CascadeGate
 from cards_deck.inference.gates.softmax import SoftmaxGate
+from cards_deck.spectrum import Floats
 
 SOFTNESS = 0.05  # of the threshold on confidence, in probability
 SHARPNESS = 10.0  # of the choice of the first card: the power of its preference
@@ -45,9 +48,7 @@ class SoftGate:
         references = gate.known.references
         self._references = torch.from_numpy(references.log_amplitude.copy()).flatten(1)
         self._rings = torch.from_numpy(ring_matrix(references.image_size))
-        self._widens = isinstance(gate, AskingGate | CascadeGate)
-        alone = np.eye(gate.cards, dtype=np.bool_)
-        self._needed = torch.from_numpy(gate.needed(alone).clip(max=_MOST).astype(np.float32))  # of each card's answer
+        self._asks = isinstance(gate, AskingGate | CascadeGate)
 
     def preference(self, spectra: Tensor) -> Tensor:
         """[n, k] of spectra [n, h, h // 2 + 1]: what the spectrum says of each card; rows sum to 1."""
@@ -72,45 +73,73 @@ class SoftGate:
     def weights(self, spectra: Tensor, cards: Tensor) -> Tensor:
         """[n, k], rows sum to 1, from spectra and the cards' log-probabilities [k, n, c]."""
         preference = self.preference(spectra)
-        some = self._some(preference)
-        if not self._widens:
-            return (some + preference) / 2  # the cards that run, and those that could
-        first, wide = self._first(preference), some
-        joins = self._joins(first, cards)[:, None]
-        return (1 - joins) * first + joins * wide
+        if not self._asks:
+            return (self._kept(preference) + preference) / 2  # the cards that run, and those that could
+        found, going = torch.zeros_like(preference), torch.ones(len(preference)).to(preference)
+        for shares, asks in self._steps(preference, cards):
+            found = found + (going * (1 - asks))[:, None] * shares
+            going = going * asks
+        return found
 
     def passes(self, spectra: Tensor, cards: Tensor) -> Tensor:
         """[n]: a smooth count of the cards that run."""
         preference = self.preference(spectra)
-        if self._widens:
-            return 1 + (self.gate.limit - 1) * self._joins(self._first(preference), cards)
-        return 1 / preference.square().sum(dim=1)
+        if not self._asks:
+            return 1 / preference.square().sum(dim=1)
+        found, going = torch.zeros(len(preference)).to(preference), torch.ones(len(preference)).to(preference)
+        for _, asks in self._steps(preference, cards):
+            found = found + going
+            going = going * asks
+        return found
 
-    def _some(self, preference: Tensor) -> Tensor:
-        """Shares [n, k] of the cards that could run.
-
-        Equal shares do not change with the spectrum, so they are given the gradient of those by preference (straight
-        through, Bengio et al., arXiv 2013): an attack has to see which cards it could push out.
-        """
-        if isinstance(self.gate, AskingGate):
-            equal = torch.from_numpy(self.gate.widest(preference.detach().float().numpy())).to(preference)
-            shown = preference * (equal > 0)
-            shown = shown / shown.sum(dim=1, keepdim=True)
-            return equal + shown - shown.detach()
+    def _kept(self, preference: Tensor) -> Tensor:
+        """Shares [n, k], by preference, of the cards that run."""
         least = self.gate.config.parameters.get("least", 0.0)
         kept = spent(preference.detach().float().numpy(), self.gate.limit, least) > 0
-        shown = preference * torch.from_numpy(kept).to(preference)
-        return shown / shown.sum(dim=1, keepdim=True)
+        return _among(preference, torch.from_numpy(kept))
 
-    def _first(self, preference: Tensor) -> Tensor:
-        sharp: Tensor = torch.softmax(SHARPNESS * (preference + _TINY).log(), dim=1)
-        return sharp
+    def _steps(self, preference: Tensor, cards: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """What a cascade weighs after each card, [n, k], and how far [n], in [0, 1], it is from sure enough to stop
+        there.
 
-    def _joins(self, first: Tensor, cards: Tensor) -> Tensor:
-        """[n] in [0, 1]: how far the answer of the first card is from sure enough."""
+        The first card is a sharp choice by preference. Equal shares of several do not change with the spectrum, so they
+        are given the gradient of those by preference (straight through, Bengio et al., arXiv 2013): an attack has to
+        see which cards it could push out.
+        """
         calibrated = torch.log_softmax(cards / self._arrays["temperatures"].to(cards)[:, None, None], dim=2).exp()
-        sure = torch.einsum("nk,knc->nc", first, calibrated).max(dim=1).values
-        return torch.sigmoid((first @ self._needed.to(first) - sure) / SOFTNESS)
+        seen, last = preference.detach().float().numpy(), min(self.gate.limit, self.gate.cards)
+        shares: Tensor = torch.softmax(SHARPNESS * (preference + _TINY).log(), dim=1)
+        needed = shares @ self._needed(np.eye(self.gate.cards, dtype=np.bool_)).to(preference)
+        asked = largest(seen, 1)
+        for step in range(1, last + 1):
+            if step > 1:
+                asked = asked | self._following(seen, asked)
+                shown = _among(preference, torch.from_numpy(asked))
+                shares = (
+                    torch.from_numpy(equal_shares(asked.astype(np.float32))).to(preference) + shown - shown.detach()
+                )
+                needed = self._needed(asked).to(preference)
+            if step == last:
+                yield shares, torch.zeros_like(needed)
+                return
+            sure = torch.einsum("nk,knc->nc", shares, calibrated).max(dim=1).values
+            yield shares, torch.sigmoid((needed - sure) / SOFTNESS)
+
+    def _needed(self, ran: Bools) -> Tensor:
+        """[n]: of these cards [n, k]."""
+        return torch.from_numpy(self.gate.needed(ran).clip(max=_MOST))
+
+    def _following(self, preference: Floats, ran: Bools) -> Bools:
+        """[n, k]: the card that is asked after those that ran."""
+        if isinstance(self.gate, AskingGate):
+            return self.gate.following(preference, ran)
+        return largest(np.where(ran, np.float32(-1), preference), 1)  # of one order, which is its preference
+
+
+def _among(preference: Tensor, some: Tensor) -> Tensor:
+    """Shares [n, k] by preference of some cards, bool [n, k]."""
+    shown = preference * some.to(preference)
+    return shown / shown.sum(dim=1, keepdim=True)
 
 
 def soft_gate(gate: Gate) -> SoftGate | None:

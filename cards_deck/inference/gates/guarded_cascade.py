@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from cards_deck.errors import InputError
 from cards_deck.gate_config import GateConfig
-from cards_deck.inference.gates._asking import AskingGate
 from cards_deck.inference.gates._base import GATES, Bools, Known, largest
 from cards_deck.inference.gates._fit import spending, tried
 from cards_deck.inference.gates._likelihood import fit_linear, worst_temperatures
 from cards_deck.inference.gates._observed import Doubles, Observed, read
 from cards_deck.inference.gates._risk import NEVER, RISKS, sure_enough
+from cards_deck.inference.gates.hedged_cascade import HedgedCascadeGate
 from cards_deck.spectrum import Floats
 
 MOST_SETS = 500  # of cards that are judged whether a spectrum names them or not
@@ -27,7 +27,7 @@ MOST_SETS = 500  # of cards that are judged whether a spectrum names them or not
 
 @GATES.register("guarded_cascade")
 @dataclass(frozen=True, eq=False)
-class GuardedCascadeGate(AskingGate):
+class GuardedCascadeGate(HedgedCascadeGate):
     """The preferred card answers alone; others join one by one until those that ran are sure enough, up to `max_cards`.
 
     Sure enough: were all images of any one validation cell asked of just these cards, answers so sure would lose there
@@ -47,7 +47,6 @@ class GuardedCascadeGate(AskingGate):
     ARRAYS: ClassVar[tuple[str, ...]] = ("weights", "bias", "temperatures", "sets", "risks", "enough")
 
     _averages: Bools = field(init=False, repr=False)  # [k]
-    _akin: Floats = field(init=False, repr=False)  # [k, k] 1 where two cards were trained under the same augmentation
     _codes: NDArray[Any] = field(init=False, repr=False)  # [s] of the sets, sorted
     _enough: Doubles = field(init=False, repr=False)  # [s] in this order, at this risk
 
@@ -63,23 +62,18 @@ class GuardedCascadeGate(AskingGate):
             raise InputError("the gate's risks must rise from 0")
         if ((enough < 0) | (enough > NEVER)).any() or (np.diff(enough, axis=0) > 0).any():
             raise InputError(f"what is enough for the gate must be from 0 to {NEVER:g}, and less at a higher risk")
-        names, order = np.array(self.known.augmentations), np.argsort(codes)
+        order = np.argsort(codes)
         averages = np.ones(self.cards, np.bool_)
         averages[list(self.known.originals)] = False
         allowed = int(np.searchsorted(risks, np.float32(self.parameter("risk")), side="right")) - 1
         object.__setattr__(self, "_averages", averages)
-        object.__setattr__(self, "_akin", (names[:, None] == names).astype(np.float32))
         object.__setattr__(self, "_codes", codes[order])
         object.__setattr__(self, "_enough", enough[allowed, order].astype(np.float64))
 
     def following(self, preference: Floats, ran: Bools) -> Bools:
-        """See `AskingGate`: the most preferred one of another augmentation that is no average, else of those that are
-        none, else of those left."""
+        """See `AskingGate`: of those that are no averages while there are any, who joins a `hedged_cascade`."""
         left = ~ran & ~self._averages
-        allowed = left & ~(ran.astype(np.float32) @ self._akin > 0)
-        for wider in (left, ~ran):
-            allowed = np.where(allowed.any(axis=1, keepdims=True), allowed, wider)
-        return largest(np.where(allowed, preference, np.float32(-1)), 1)
+        return self.joining(preference, ran, np.where(left.any(axis=1, keepdims=True), left, ~ran))
 
     def needed(self, ran: Bools) -> Doubles:
         """See `Gate`: of just these cards."""

@@ -18,16 +18,21 @@ class HedgedCascadeGate(AskingGate):
     one: cards of one augmentation err together where the spectrum is mistaken. Gives up some accuracy on average for a
     smaller loss in the worst case."""
 
-    _akin: Bools = field(init=False, repr=False)  # [k, k] whether two cards were trained under the same augmentation
+    _akin: Floats = field(init=False, repr=False)  # [k, k] 1 where two cards were trained under the same augmentation
 
     def prepare(self) -> None:
         """Check the arrays, and see which cards are akin."""
         super().prepare()
         names = np.array(self.known.augmentations)
-        object.__setattr__(self, "_akin", names[:, None] == names)
+        object.__setattr__(self, "_akin", (names[:, None] == names).astype(np.float32))
 
     def following(self, preference: Floats, ran: Bools) -> Bools:
         """See `AskingGate`: the most preferred one of another augmentation, else the most preferred one left."""
-        fresh = ~ran & ~(ran[:, :, None] & self._akin).any(axis=1)
-        allowed = np.where(fresh.any(axis=1, keepdims=True), fresh, ~ran)
+        return self.joining(preference, ran, ~ran)
+
+    def joining(self, preference: Floats, ran: Bools, left: Bools) -> Bools:
+        """bool [n, k]: of the cards that are `left` [n, k], the most preferred one of another augmentation than those
+        that `ran` [n, k], else the most preferred one."""
+        fresh = left & ~(ran.astype(np.float32) @ self._akin > 0)
+        allowed = np.where(fresh.any(axis=1, keepdims=True), fresh, left)
         return largest(np.where(allowed, preference, np.float32(-1)), 1)
