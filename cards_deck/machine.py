@@ -11,7 +11,7 @@ from pathlib import Path
 
 def hardware() -> dict[str, str | int]:
     """The processor's name, the number of its cores that this process may use, its kind, and the system."""
-    return {"cpu": _cpu_model(), "cores": _cores(), "machine": platform.machine(), "system": platform.system()}
+    return {"cpu": _cpu_model(), "cores": cores(), "machine": platform.machine(), "system": platform.system()}
 
 
 def package_versions(packages: Iterable[str]) -> dict[str, str | None]:
@@ -25,7 +25,8 @@ def package_versions(packages: Iterable[str]) -> dict[str, str | None]:
     return found
 
 
-def _cores() -> int:
+def cores() -> int:
+    """Processors that this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from cards_deck.data import Dataset
 from cards_deck.errors import InputError
 from cards_deck.inference.engines import EngineKind, load
 from cards_deck.inference.gates import CLEAN, Observed
+from cards_deck.machine import cores
 from cards_deck.spectrum import Floats, Images, log_amplitude
 from cards_deck.training.augmentations import AUGMENTATIONS
 
@@ -108,17 +110,19 @@ class Trial:
 
 
 def measure(cards: Sequence[Card], domains: Domains) -> tuple[tuple[Trial, ...], Observed]:
-    """(each card's trial, what a gate is fitted on): every card answers every domain once."""
+    """(each card's trial, what a gate is fitted on): every card answers every domain once, cards side by side."""
     size, labels = domains.validation.images.shape[1], domains.validation.labels
     runners = [load(card, EngineKind.AUTO, image_size=size, threads=1) for card in cards]
     spectra: list[NDArray[np.float16]] = []
     answers: list[Floats] = []
     right: dict[str, NDArray[np.float64]] = {}
-    for name in domains.names:
-        images = domains.images(name)
-        spectra.append(np.concatenate([log_amplitude(part).astype(np.float16) for part in _parts(images)]))
-        answers.append(np.stack([np.concatenate([run(part) for part in _parts(images)]) for run in runners]))
-        right[name] = (answers[-1].argmax(axis=2) == labels[: len(images)]).mean(axis=1)
+    with ThreadPoolExecutor(cores()) as pool:  # engines leave Python to others while they compute
+        for name in domains.names:
+            parts = _parts(domains.images(name))
+            cards_answers = pool.map(lambda run, parts=parts: np.concatenate([run(part) for part in parts]), runners)
+            spectra.append(np.concatenate([log_amplitude(part).astype(np.float16) for part in parts]))
+            answers.append(np.stack(list(cards_answers)))
+            right[name] = (answers[-1].argmax(axis=2) == labels[: answers[-1].shape[1]]).mean(axis=1)
     counts = [len(part) for part in spectra]
     observed = Observed(
         spectra=np.concatenate(spectra),
