@@ -11,7 +11,7 @@ DATA ?= data
 ARGS ?=
 JOBS ?= logical
 
-.PHONY: help serve test lint format bench results starter-deck flagship clean environment environment-serve
+.PHONY: help serve test lint format bench results deck flagship clean environment environment-serve
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -51,11 +51,11 @@ results: environment ## write the tables (README.md, models/README.md) from the 
 	@OMP_NUM_THREADS=1 .venv/bin/python -m serving.example --write README.md
 
 # glibc gives the memory of activations back to the system at every step otherwise: several times slower on some virtual machines.
-starter-deck flagship: export MALLOC_TRIM_THRESHOLD_=17179869184
-starter-deck flagship: export MALLOC_MMAP_THRESHOLD_=4294967296
-starter-deck: environment ## train, pack and measure models/cifar10-starter, then `make results` (hours); DATA= is the data root
-	@.venv/bin/python -m cards_deck build cifar10-starter --data "$(DATA)" $(ARGS)
-	@.venv/bin/python -m eval models/cifar10-starter --data "$(DATA)" --threads 2
+deck flagship: export MALLOC_TRIM_THRESHOLD_=17179869184
+deck flagship: export MALLOC_MMAP_THRESHOLD_=4294967296
+deck: environment ## train, pack and measure DECK by the recipe of its name, then `make results` (hours); DATA= is the data root
+	@.venv/bin/python -m cards_deck build $(notdir $(DECK)) --data "$(DATA)" $(ARGS)
+	@.venv/bin/python -m eval "$(DECK)" --data "$(DATA)" --threads 2
 	@$(MAKE) --no-print-directory results
 
 flagship: environment ## train and pack models/cifar10-flagship, on a GPU; ARGS=--smoke tries every step anywhere; DATA= is the data root

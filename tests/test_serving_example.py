@@ -39,7 +39,7 @@ def test_the_committed_picture_is_the_drawing() -> None:
 
 def test_the_readme_shows_what_the_released_deck_answers() -> None:
     folder = Settings().deck_path
-    assert (folder / "deck.json").is_file(), f"{folder} must hold the released deck: `make starter-deck`"
+    assert (folder / "deck.json").is_file(), f"{folder} must hold the released deck: `make deck`"
     answer = asyncio.run(example.ask(folder, example.PICTURE.read_bytes()))
     assert answer["deck"]["version"] == read_deck(folder).version
     assert example.agrees(README.read_text(encoding="utf-8"), answer), "README.md disagrees: run `make results`"
