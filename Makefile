@@ -53,9 +53,10 @@ results: environment ## write the tables (README.md, models/README.md) from the 
 # glibc gives the memory of activations back to the system at every step otherwise: several times slower on some virtual machines.
 deck flagship: export MALLOC_TRIM_THRESHOLD_=17179869184
 deck flagship: export MALLOC_MMAP_THRESHOLD_=4294967296
-deck: environment ## train, pack and measure DECK by the recipe of its name, then `make results` (hours); DATA= is the data root
-	@.venv/bin/python -m cards_deck build $(notdir $(DECK)) --data "$(DATA)" $(ARGS)
-	@.venv/bin/python -m eval "$(DECK)" --data "$(DATA)" --threads 2
+deck: name = $(notdir $(patsubst %/,%,$(DECK)))
+deck: environment ## train, pack and measure models/NAME by the recipe NAME, DECK's last part, then `make results` (hours); DATA= is the data root
+	@.venv/bin/python -m cards_deck build "$(name)" --data "$(DATA)" $(ARGS)
+	@.venv/bin/python -m eval "models/$(name)" --data "$(DATA)" --threads 2
 	@$(MAKE) --no-print-directory results
 
 flagship: environment ## train and pack models/cifar10-flagship, on a GPU; ARGS=--smoke tries every step anywhere; DATA= is the data root

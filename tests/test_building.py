@@ -86,14 +86,17 @@ def test_two_processes_build_the_same_cards(recipe: Path, tmp_path: Path) -> Non
     assert [card.id for card in decks[0].cards] == [card.id for card in decks[1].cards]
 
 
-def test_a_trial_takes_every_step_on_few_images(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("written", "shares"), [("", (0.5, 0.5)), ("alpha = 0.25\n", (0.75, 0.25))])
+def test_a_trial_takes_every_step_on_few_images(tmp_path: Path, written: str, shares: tuple[float, ...]) -> None:
     path = tmp_path / "tiny.toml"
     smoke = '[smoke]\nimages = 40\nbatch_size = 8\nnetwork = { name = "resnet", widths = [4], blocks = [1] }\n'
-    path.write_text(RECIPE + smoke)
+    path.write_text(RECIPE + written + smoke)
     deck = build_deck(read_deck_recipe(path), site(tmp_path, smoke=True), tmp_path / "deck")
     originals = [deck.cards[place] for place in deck.originals]
     assert {card.record.network["widths"] == [4] for card in originals} == {True}
-    assert [card.name for card in deck.cards if card.averaged] == ["both"]
+    (both,) = (card for card in deck.cards if card.averaged)
+    assert (both.name, tuple(both.record.method["coefficients"])) == ("both", shares)
+    assert both.record.parents == tuple(next(c.id for c in originals if c.name == name) for name in ("first", "second"))
     assert {card.record.schedule["epochs"] for card in originals} == {1}
 
 
