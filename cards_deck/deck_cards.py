@@ -33,6 +33,17 @@ def originals_of(cards: Sequence[Card]) -> tuple[int, ...]:
     return tuple(place for place in range(len(cards)) if place not in averages)
 
 
+def parts_of(cards: Sequence[Card]) -> tuple[tuple[float, ...], ...]:
+    """Share of every card in each card; rows sum to 1. An average is its originals, all others are themselves."""
+    averages, rows = averages_of(cards), []
+    for place, card in enumerate(cards):
+        shares = {place: 1.0}
+        if place in averages:
+            shares = dict(zip(averages[place], card.record.method["coefficients"], strict=True))
+        rows.append(tuple(float(shares.get(one, 0.0)) for one in range(len(cards))))
+    return tuple(rows)
+
+
 def card_files(cards: Sequence[Card]) -> tuple[bytes | None, list[bytes]]:
     """(the file of the masks in common or None, the file of each card).
 

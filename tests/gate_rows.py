@@ -22,7 +22,12 @@ def known(cards: int = 4) -> Known:
         np.ones(2, np.float32),
         np.linspace(0, 3, 11, dtype=np.float32),
     )
-    return Known(references, ("plain", "noise", "noise", "mixed")[:cards], tuple(range(min(cards, 3))))
+    parts = np.eye(4)
+    parts[3] = (0.5, 0.5, 0, 0)
+    augmentations = ("plain", "noise", "noise", "mixed")[:cards]
+    return Known(
+        references, augmentations, tuple(range(min(cards, 3))), tuple(map(tuple, parts[:cards, :cards].tolist()))
+    )
 
 
 def observed(seed: int = 0, skill: np.ndarray = SKILL, cells: tuple[str, ...] = CELLS) -> Observed:

@@ -30,15 +30,18 @@ NO_SETS = {
 }
 
 
-def guarded(preference: list[float], most: int, risk: float = 0.005, **arrays: Floats) -> BaseGate:
+def guarded(preference: list[float], most: int, risk: float = 0.005, trust: float = 0.75, **arrays: Floats) -> BaseGate:
     """Of these preferences whatever the spectrum, never sure unless `arrays` say when."""
     fixed = {
         "weights": np.zeros((ring_count(SIZE), 4), np.float32),
-        "bias": np.log(np.array(preference, np.float32)),
+        "bias": np.log(np.maximum(np.array(preference, np.float32), 1e-9)),
         "temperatures": np.ones(4, np.float32),
     }
     config = GateConfig(
-        "guarded_cascade", max_cards=most, parameters={"risk": risk}, arrays={**fixed, **NO_SETS, **arrays}
+        "guarded_cascade",
+        max_cards=most,
+        parameters={"risk": risk, "trust": trust},
+        arrays={**fixed, **NO_SETS, **arrays},
     )
     return build_gate(config, known())
 
@@ -52,12 +55,14 @@ def asked(gate: BaseGate, logits: Floats | None = None) -> list[int]:
 @pytest.mark.parametrize(
     ("preference", "order"),
     [
-        ([0.2, 0.25, 0.1, 0.45], [3, 1, 0, 2]),  # the average 3 first; then those that are none
-        ([0.1, 0.4, 0.3, 0.2], [1, 0, 2, 3]),  # 2 is preferred to 0, but of the augmentation of 1
-        ([0.45, 0.1, 0.25, 0.2], [0, 2, 1, 3]),
+        ([0.4, 0.45, 0.15, 0.0], [3, 1, 0, 2]),  # the average of 0 and 1 stands for both; then those that are none
+        ([0.1, 0.4, 0.5, 0.0], [2, 0, 1, 3]),  # 1 is preferred to 0, but of the augmentation of 2
+        ([0.7, 0.1, 0.2, 0.0], [0, 2, 1, 3]),
     ],
 )
-def test_who_joins_is_no_average_and_of_another_augmentation(preference: list[float], order: list[int]) -> None:
+def test_who_is_asked_first_stands_for_the_preferred_and_who_joins_is_of_another_augmentation(
+    preference: list[float], order: list[int]
+) -> None:
     far = np.full((1, SIZE, SIZE // 2 + 1), 40, np.float32)
     for most in range(1, 5):
         gate = guarded(preference, most)
@@ -65,20 +70,66 @@ def test_who_joins_is_no_average_and_of_another_augmentation(preference: list[fl
         assert np.flatnonzero(gate.route(far).weights[0]).tolist() == sorted(order[:most])
 
 
-def test_unsure_answers_end_in_the_plain_average() -> None:
-    done = decide(guarded([0.45, 0.25, 0.1, 0.2], 3), SPECTRA, lambda card, rows: np.zeros((1, CLASSES), np.float32))
-    np.testing.assert_array_equal(done.weights, AVERAGE.route(SPECTRA).weights)
+def test_spectra_prefer_no_average() -> None:
+    found = guarded([0.2, 0.1, 0.1, 0.6], 2).read(SPECTRA).preference
+    np.testing.assert_allclose(found, [[0.5, 0.25, 0.25, 0]], rtol=1e-6)
+
+
+def test_without_trust_or_where_the_spectrum_is_unknown_unsure_answers_end_in_the_plain_average() -> None:
+    """Of three cards, two of which are of one augmentation; the average is asked where it stands for most."""
+    preference, nobody = [0.7, 0.1, 0.2, 0.0], np.zeros((4, 1, CLASSES), np.float32)
+    far = np.full_like(SPECTRA, 40)
+    for spectra, trust in ((SPECTRA, 0.0), (far, 0.0), (far, 1.0)):
+        done = decide(guarded(preference, 3, trust=trust), spectra, lambda card, rows: nobody[card, rows])
+        np.testing.assert_allclose(done.weights, [[1 / 3, 1 / 3, 1 / 3, 0]], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("ran", "alone", "trusted"),
+    [
+        # Preferred: plain 0.7, noise 0.3; in the plain average 1/3 and 2/3.
+        ([1, 1, 1, 0], [1 / 3, 1 / 3, 1 / 3, 0], [0.7, 0.15, 0.15, 0]),
+        ([1, 1, 0, 0], [1 / 3, 2 / 3, 0, 0], [0.7, 0.3, 0, 0]),
+        ([0, 1, 1, 0], [0, 0.5, 0.5, 0], [0, 0.5, 0.5, 0]),
+        # The average is half a card of each: a third of what is wanted of plain, as card 0 is two thirds of it.
+        ([1, 0, 0, 1], [1 / 3 * 2 / 3, 0, 0, 1 / 3 * 1 / 3 + 2 / 3], [0.7 * 2 / 3, 0, 0, 0.7 / 3 + 0.3]),
+        ([0, 0, 0, 1], [0, 0, 0, 1], [0, 0, 0, 1]),
+    ],
+)
+def test_augmentations_share_an_answer_and_within_each_its_cards(
+    ran: list[int], alone: list[float], trusted: list[float]
+) -> None:
+    preference, chosen = np.array([[0.7, 0.1, 0.2, 0]], np.float32), np.array([ran], np.bool_)
+    gate = guarded([0.25] * 4, 4, trust=1.0)
+    assert isinstance(gate, GuardedCascadeGate)
+    np.testing.assert_allclose(gate.believing(chosen), [alone], atol=1e-6)
+    np.testing.assert_allclose(gate.sharing(preference, np.array([False]), chosen), [trusted], atol=1e-6)
+    np.testing.assert_allclose(gate.sharing(preference, np.array([True]), chosen), [alone], atol=1e-6)
+    half = guarded([0.25] * 4, 4, trust=0.5)
+    assert isinstance(half, GuardedCascadeGate)
+    wanted = np.array([0.5 * 0.7 + 0.5 / 3, 0.5 * 0.3 + 0.5 * 2 / 3])
+    found = half.sharing(preference, np.array([False]), np.array([[1, 1, 1, 0]], np.bool_))
+    np.testing.assert_allclose(found, [[wanted[0], wanted[1] / 2, wanted[1] / 2, 0]], atol=1e-6)
+
+
+def test_a_card_that_ran_keeps_some_weight_whatever_is_preferred() -> None:
+    """Or it would not count among those that ran, of which it is asked how sure they are."""
+    gate = guarded([0.25] * 4, 4, trust=1.0)
+    assert isinstance(gate, GuardedCascadeGate)
+    found = gate.sharing(np.array([[1, 0, 0, 0]], np.float32), np.array([False]), np.array([[1, 1, 0, 0]], np.bool_))
+    assert 0.999 < found[0, 0] < 1
+    assert 0 < found[0, 1] < 1e-5
 
 
 def test_each_set_of_cards_has_its_own_threshold_at_the_largest_risk_that_is_allowed() -> None:
-    """Card 1 says 0.8 for a class, and so does the mean of it and card 0."""
+    """Card 1 says 0.8 for a class, and so does the mean of it and card 0; 3 is the average of 0 and 1."""
     logits = np.zeros((4, 1, CLASSES), np.float32)
     logits[:2, 0, 0] = np.log(8)  # of three classes: 8 / (8 + 1 + 1)
     sets = np.array([[0, 1, 0, 0], [1, 1, 0, 0], [1, 1, 1, 0]], np.float32)
     enough = np.array([[0.9, 0.85, 0.0], [0.9, 0.79, 0.0], [0.79, 0.0, 0.0]], np.float32)
     rules = {"sets": sets, "risks": np.array([0, 0.01, 0.1], np.float32), "enough": enough}
     for risk, ran in ((0.0, [0, 1, 2]), (0.009, [0, 1, 2]), (0.01, [0, 1]), (0.09, [0, 1]), (0.1, [1]), (1.0, [1])):
-        gate = guarded([0.1, 0.4, 0.3, 0.2], 4, risk, **rules)
+        gate = guarded([0.1, 0.7, 0.2, 0.0], 4, risk, **rules)
         assert asked(gate, logits) == ran
     several = np.array([[0, 1, 0, 0], [1, 1, 0, 0], [1, 0, 0, 0], [1, 1, 1, 1]], np.bool_)
     np.testing.assert_array_equal(gate.needed(several), np.float32([0.79, 0, NEVER, NEVER]))
@@ -93,7 +144,8 @@ def test_what_is_sure_enough_of_four_images() -> None:
     rows = Observed(np.zeros((4, 8, 5), np.float16), np.stack([card, other]), label, np.zeros(4, np.int64), ("clean",))
     assert judge(UniformGate(GateConfig("uniform"), known(2)), rows).right.tolist() == [True, True, False, True]
     alone, both = np.array([[True, False], [True, True]])
-    found = sure_enough(rows, known(2), np.stack([alone, both]), np.ones(2, np.float32), (0.0, 0.24, 0.25))
+    weights = shares(np.stack([alone, both]).astype(np.float32))
+    found = sure_enough(rows, known(2), weights, np.ones(2, np.float32), (0.0, 0.24, 0.25))
     assert found[:, 0].tolist() == [np.nextafter(np.float32(0.8), np.float32(1))] * 2 + [0]
     assert found[:, 1].tolist() == [0, 0, 0]  # the average loses nothing to itself
 
@@ -104,14 +156,16 @@ def test_no_answer_that_is_sure_enough_loses_more_than_the_risk_in_any_cell() ->
     names = [one for size in (1, 2, 3) for one in itertools.combinations(range(4), size)]
     sets = np.array([[card in one for card in range(4)] for one in names])
     rules = {"sets": sets.astype(np.float32), "risks": np.array(RISKS, np.float32), "temperatures": temperatures}
-    found = sure_enough(rows, known(), sets, temperatures)
+    bare = guarded([0.25] * 4, 4)
+    assert isinstance(bare, GuardedCascadeGate)
+    found = sure_enough(rows, known(), bare.believing(sets), temperatures)
     assert (np.diff(found, axis=0) <= 0).all()
     plain, sizes, tight = judge(AVERAGE, rows).right, np.bincount(rows.cell), 0
     for risk in RISKS:
         gate = guarded([0.25] * 4, 4, risk, **rules, enough=found)
         for chosen in sets:
             ran = np.tile(chosen, (len(plain), 1))
-            weights = shares(ran.astype(np.float32))
+            weights = bare.believing(ran)
             sure, needed = gate.sureness(weights, rows.logits), gate.needed(ran)
             lost = plain.astype(int) - (combine(rows.logits, weights).argmax(axis=1) == rows.labels)
 
@@ -128,6 +182,7 @@ def test_no_answer_that_is_sure_enough_loses_more_than_the_risk_in_any_cell() ->
 def test_a_fit_spends_the_budget_by_its_risk() -> None:
     rows = observed(seed=1)
     gates = [fit_gate("guarded_cascade", rows, GateConfig(max_cards=3), known(), most_cards=n) for n in (1.2, 1.8, 2.6)]
+    assert {gate.config.parameters["trust"] for gate in gates} == {GuardedCascadeGate.PARAMETERS["trust"]}
     cards = [judge(gate, rows).score.cards for gate in gates]
     assert cards == sorted(cards)
     assert all(found <= most for found, most in zip(cards, (1.2, 1.8, 2.6), strict=True))
@@ -138,8 +193,9 @@ def test_a_fit_spends_the_budget_by_its_risk() -> None:
 
 
 def test_every_set_that_may_run_before_another_card_is_asked_is_known() -> None:
-    """Those of a gate that is never sure, over all orders of preference: no set is missing, and few are too many."""
-    orders = np.array(list(itertools.permutations([0.1, 0.2, 0.3, 0.4])), np.float32)
+    """Those of a gate that is never sure, over preferences of all orders: no set is missing, and few are too many."""
+    tenths = [one for one in itertools.product(range(1, 9), repeat=3) if sum(one) == 10]
+    orders = np.array([(*one, 0) for one in tenths], np.float32) / np.float32(10)
     for most in (1, 2, 3, 4):
         gate = guarded([0.25] * 4, most)
         assert isinstance(gate, GuardedCascadeGate)
@@ -150,7 +206,7 @@ def test_every_set_that_may_run_before_another_card_is_asked_is_known() -> None:
         assert asked <= {tuple(one) for one in possible.tolist()}
         assert {sum(one) for one in asked} == set(range(1, max(most, 2)))
         wider = {tuple(one) for one in possible.tolist()} - asked
-        assert all(sum(one) == 2 and one[1] and one[2] for one in wider if sum(one) < 3)  # both of one augmentation
+        assert all(one[1] and one[2] for one in wider)  # both of one augmentation
 
 
 def test_of_very_many_cards_only_the_sets_that_spectra_name_are_judged(monkeypatch: pytest.MonkeyPatch) -> None:

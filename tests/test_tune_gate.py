@@ -140,10 +140,15 @@ def test_spectra_of_the_images_are_taken_unless_the_deck_s_agree_better(monkeypa
 def test_only_scalars_of_the_gate_change_and_they_agree_best(kind: str) -> None:
     made = fitted_deck(kind, 2, 0.99)
     found = tuned(made)
-    assert found.left_out == ((f"{', '.join(made.gate.arrays)}: learned from labels",) if made.gate.arrays else ())
+    learned = (*made.gate.arrays, *GATES[kind].FROM_LABELS)
+    assert found.left_out == ((f"{', '.join(learned)}: learned from labels",) if learned else ())
     new = found.deck.gate
     assert dataclasses.replace(new, parameters=made.gate.parameters) == made.gate
     assert set(new.parameters) <= set(GATES[kind].PARAMETERS)
+    fixed = GATES[kind].FROM_LABELS
+    assert {n: v for n, v in new.parameters.items() if n in fixed} == {
+        n: v for n, v in made.gate.parameters.items() if n in fixed
+    }
     assert set(new.parameters.values()) <= {*VALUES, *sum(BEYOND.values(), ()), *made.gate.parameters.values()}
     assert found.deck.cards == made.cards
     assert found.after.agreement >= found.before.agreement - 0.02
@@ -179,7 +184,7 @@ def test_no_other_value_of_the_last_scalar_agrees_better(kind: str, budget: floa
         one = judge(build_gate(config, seen), gate_rows.observed(seed=1)).score
         return (True, round(one.score, 9)) if one.cards <= budget + 1e-9 else (False, -round(one.cards, 9))
 
-    last = list(GATES[kind].PARAMETERS)[-1]
+    last = [name for name in GATES[kind].PARAMETERS if name not in GATES[kind].FROM_LABELS][-1]
     for value in (*VALUES, *BEYOND.get(last, ())):
         if last == "places" and (value != int(value) or value > 2):
             continue

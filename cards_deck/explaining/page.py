@@ -16,6 +16,7 @@ from cards_deck.explaining.spectra import plane, radial_profile, radii, shade
 from cards_deck.explaining.style import STYLE
 from cards_deck.explaining.why import Reasons, reasons
 from cards_deck.explaining.wording import farther, sentence
+from cards_deck.inference.gates import gate_for
 from cards_deck.inference.predictor import Prediction, Predictor, softmax
 from cards_deck.preprocess import read_rgb, resize_square
 from cards_deck.spectrum import Floats, Images, log_amplitude
@@ -189,10 +190,11 @@ def _card(case: Explained, index: int, card: Card) -> str:
     order = np.argsort(-opinion, kind="stable")[:SHOWN].tolist()
     rows = [(case.deck.classes[i], _percent(opinion[i]), float(opinion[i]), paint) for i in order]
     kind = f"{'average of cards, ' if card.record.average_of else ''}{card.augmentation}"
+    standing = float(gate_for(case.deck).standing(case.prediction.preference)[0, index])
     return (
         f'<li class="card {"plays" if ran else "idle"}" style="--own:{paint}">'
         f'<p class="top"><span>{escape(card.name)}</span><span>{_percent(weight) if ran else "did not run"}</span></p>'
-        f'<p class="quiet">{escape(kind)}; the spectrum gives it {_percent(case.prediction.preference[0, index])}</p>'
+        f'<p class="quiet">{escape(kind)}; the spectrum gives it {_percent(standing)}</p>'
         f"{bars(rows)}</li>"
     )
 

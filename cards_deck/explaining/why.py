@@ -25,8 +25,9 @@ class Reasons:
     heaviest first. Of the references, by distance: `nearest` and `second` with `distance` and `second_distance` (None:
     there is one reference); `tail`: share of the nearest augmentation's own training images that lie nearer to its
     reference; `margin`: how much farther the second is, relative to the nearest. `preferred`: the card that a learned
-    gate takes the spectrum to speak for, and how much, in a window the images together. `asked`: cards named before any
-    had answered; `widened`: one of `WIDENED`, None where the cards are those that the spectrum named.
+    gate takes the spectrum to speak for, and how much, for itself or for those that it is an average of, in a window
+    the images together. `asked`: cards named before any had answered; `widened`: one of `WIDENED`, None where the cards
+    are those that the spectrum named.
     `first_confidence`: calibrated probability of the first card's answer, which had to reach `threshold` or the next
     one joined (both None: the gate did not ask by that; `threshold` alone: no answer of that card is ever sure enough).
     `window`: the number of images routed together, 0 for none; `together`: the reference nearest to its mean,
@@ -147,5 +148,6 @@ def _confidence(deck: Deck, prediction: Prediction, row: int) -> dict[str, Any]:
 def _preferred(deck: Deck, prediction: Prediction, row: int) -> tuple[str, float] | None:
     if deck.gate.kind in UNLEARNED:
         return None
-    card = int(prediction.preference[row].argmax())
-    return deck.cards[card].name, float(prediction.preference[row, card])
+    standing = gate_for(deck).standing(prediction.preference[row, None])[0]
+    card = int(standing.argmax())
+    return deck.cards[card].name, float(standing[card])

@@ -21,7 +21,7 @@ from cards_deck.deck import Deck
 from cards_deck.errors import InputError
 from cards_deck.gate_config import GateConfig
 from cards_deck.inference.engines import EngineKind
-from cards_deck.inference.gates import CLEAN, Known, Observed, build_gate, gate_for
+from cards_deck.inference.gates import CLEAN, GATES, Known, Observed, build_gate, gate_for
 from cards_deck.inference.pooling import combine
 from cards_deck.inference.predictor import Predictor
 from cards_deck.spectrum import Images, check_images, log_amplitude
@@ -111,8 +111,8 @@ def _left_out(deck: Deck, augment: Augment | None, limits: Mapping[str, Any]) ->
     found = []
     if augment is None:
         found.append("reference spectra: torch, which makes the augmentations, is not installed")
-    if deck.gate.arrays:
-        found.append(f"{', '.join(deck.gate.arrays)}: learned from labels")
+    if learned := (*deck.gate.arrays, *GATES[deck.gate.kind].FROM_LABELS):
+        found.append(f"{', '.join(learned)}: learned from labels")
     if deck.gate.abstain_below is not None and "abstain_below" not in limits:
         found.append("abstain_below: needs labels")
     return tuple(found)

@@ -64,7 +64,10 @@ def _rank(gate: Gate, observed: Observed, budget: float) -> tuple[bool, float, f
 def _best_scalars(config: GateConfig, known: Known, observed: Observed, budget: float) -> Gate:
     """The gate with each scalar of its kind in turn at the value that agrees best; the present one where none does."""
     best = build_gate(config, known)
-    for name, default in GATES[config.kind].PARAMETERS.items():
+    kind = GATES[config.kind]
+    for name, default in kind.PARAMETERS.items():
+        if name in kind.FROM_LABELS:
+            continue
         present = best.config.parameters.get(name, default)
         tried = [best]
         for value in VALUES + BEYOND.get(name, ()):

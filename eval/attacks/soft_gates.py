@@ -21,6 +21,7 @@ from cards_deck.inference.gates._base import shares as equal_shares
 from cards_deck.inference.gates._preference import spent
 from cards_deck.inference.gates._profile import ring_means
 from cards_deck.inference.gates.cascade import CascadeGate
+from cards_deck.inference.gates.guarded_cascade import GuardedCascadeGate
 from cards_deck.inference.gates.softmax import SoftmaxGate
 from cards_deck.spectrum import Floats
 
@@ -60,7 +61,10 @@ class SoftGate:
             scores[order] = -torch.arange(len(order)).to(spectra)
             return torch.softmax(scores, dim=0).expand(len(flat), -1)
         if not isinstance(self.gate, SoftmaxGate):
-            return torch.softmax(flat @ rings @ arrays["weights"] + arrays["bias"], dim=1)
+            scores = flat @ rings @ arrays["weights"] + arrays["bias"]
+            if isinstance(self.gate, GuardedCascadeGate):
+                scores = scores.masked_fill(torch.from_numpy(self.gate.averages), _FAR)
+            return torch.softmax(scores, dim=1)
         squares = (flat[:, None] - self._references.to(spectra)).square() @ rings
         nearness = -(squares * arrays["radial"]).sum(dim=2) / arrays["temperatures"]
         known = self.gate.known
@@ -102,28 +106,42 @@ class SoftGate:
         """What a cascade weighs after each card, [n, k], and how far [n], in [0, 1], it is from sure enough to stop
         there.
 
-        The first card is a sharp choice by preference. Equal shares of several do not change with the spectrum, so they
-        are given the gradient of those by preference (straight through, Bengio et al., arXiv 2013): an attack has to
-        see which cards it could push out.
+        The first card is a sharp choice by preference. Shares of several that do not change with the spectrum are given
+        the gradient of those by preference (straight through, Bengio et al., arXiv 2013): an attack has to see which
+        cards it could push out.
         """
         calibrated = torch.log_softmax(cards / self._arrays["temperatures"].to(cards)[:, None, None], dim=2).exp()
         seen, last = preference.detach().float().numpy(), min(self.gate.limit, self.gate.cards)
-        shares: Tensor = torch.softmax(SHARPNESS * (preference + _TINY).log(), dim=1)
-        needed = shares @ self._needed(np.eye(self.gate.cards, dtype=np.bool_)).to(preference)
-        asked = largest(seen, 1)
+        shares = torch.softmax(SHARPNESS * (self._first(preference) + _TINY).log(), dim=1)
+        believed, needed = shares, shares @ self._needed(np.eye(self.gate.cards, dtype=np.bool_)).to(preference)
+        asked = largest(self._first(preference).detach().float().numpy(), 1)
         for step in range(1, last + 1):
             if step > 1:
                 asked = asked | self._following(seen, asked)
                 shown = _among(preference, torch.from_numpy(asked))
-                shares = (
-                    torch.from_numpy(equal_shares(asked.astype(np.float32))).to(preference) + shown - shown.detach()
+                shares, believed = (
+                    torch.from_numpy(hard).to(preference) + shown - shown.detach() for hard in self._hard(seen, asked)
                 )
                 needed = self._needed(asked).to(preference)
             if step == last:
                 yield shares, torch.zeros_like(needed)
                 return
-            sure = torch.einsum("nk,knc->nc", shares, calibrated).max(dim=1).values
+            sure = torch.einsum("nk,knc->nc", believed, calibrated).max(dim=1).values
             yield shares, torch.sigmoid((needed - sure) / SOFTNESS)
+
+    def _first(self, preference: Tensor) -> Tensor:
+        """[n, k]: the larger, the sooner a card is asked first."""
+        if not isinstance(self.gate, GuardedCascadeGate):
+            return preference
+        parts = torch.from_numpy(self.gate.parts).to(preference)
+        return torch.minimum(preference[:, None, :], parts).sum(dim=2)
+
+    def _hard(self, preference: Floats, ran: Bools) -> tuple[Floats, Floats]:
+        """Weights [n, k] of the cards that ran in their answer, and where it is asked how sure they are."""
+        if isinstance(self.gate, AskingGate):
+            known = np.zeros(len(ran), np.bool_)
+            return self.gate.sharing(preference, known, ran), self.gate.believing(ran)
+        return (equal_shares(ran.astype(np.float32)),) * 2
 
     def _needed(self, ran: Bools) -> Tensor:
         """[n]: of these cards [n, k]."""

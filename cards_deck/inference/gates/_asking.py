@@ -47,10 +47,20 @@ class AskingGate(PreferenceGate):
 
     def widest(self, preference: Floats) -> Floats:
         """See `PreferenceGate`: those that would be asked."""
-        asked = largest(preference, 1)
+        asked = self.first(preference) > 0
         for _ in range(min(self.limit, self.cards) - 1):
             asked |= self.following(preference, asked)
-        return shares(asked.astype(np.float32))
+        return self.believing(asked)
+
+    def believing(self, ran: Bools) -> Floats:
+        """Weights [n, k] of the cards in `ran` [n, k] where it is asked how sure they are, and where the spectrum is
+        unknown: equal shares."""
+        return shares(ran.astype(np.float32))
+
+    def sharing(self, preference: Floats, unknown: Bools, ran: Bools) -> Floats:
+        """Weights [n, k] of the answer of the cards in `ran` [n, k], by preference [n, k] or where the spectrum is
+        `unknown` [n]: those by which it is asked how sure they are."""
+        return self.believing(ran)
 
     def reconsider(self, routing: Routing, logits: Floats, ran: Bools) -> Routing:
         """See `Gate`."""
@@ -62,12 +72,13 @@ class AskingGate(PreferenceGate):
             return routing
         joined = ran.copy()
         joined[waiting] |= self.following(routing.preference[waiting], ran[waiting])
-        weights = shares(joined.astype(np.float32))
+        weights = self.sharing(routing.preference, routing.unknown, joined)
         return dataclasses.replace(routing, weights=np.where(waiting[:, None], weights, routing.weights))
 
     def sureness(self, weights: Floats, logits: Floats) -> Floats:
         """See `Gate`."""
-        return np.asarray(pooled(logits, weights, self.config.arrays["temperatures"]).max(axis=1), np.float32)
+        believed = self.believing(weights > 0)
+        return np.asarray(pooled(logits, believed, self.config.arrays["temperatures"]).max(axis=1), np.float32)
 
     def needed(self, ran: Bools) -> Doubles:
         """See `Gate`: the same, whoever ran."""

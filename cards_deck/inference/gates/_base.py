@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from cards_deck.deck_cards import parts_of
 from cards_deck.errors import InputError
 from cards_deck.gate_config import GateConfig
 from cards_deck.references import References
@@ -41,17 +42,28 @@ class Routing:
 
 @dataclass(frozen=True, eq=False)
 class Known:
-    """What a gate knows of its deck: the references, each card's augmentation, and which cards (by index) are not
-    averages of other cards of the deck."""
+    """What a gate knows of its deck: the references, each card's augmentation, which cards (by index) are not averages
+    of other cards of the deck, and of which shares of these each card is made (`parts_of`; None: an average of all)."""
 
     references: References
     augmentations: tuple[str, ...]
     originals: tuple[int, ...]
+    parts: tuple[tuple[float, ...], ...] | None = None
 
     @classmethod
     def of(cls, deck: Deck) -> Known:
         """The gate's view of a deck."""
-        return cls(deck.references, tuple(card.augmentation for card in deck.cards), deck.originals)
+        augmentations = tuple(card.augmentation for card in deck.cards)
+        return cls(deck.references, augmentations, deck.originals, parts_of(deck.cards))
+
+    def made_of(self) -> Floats:
+        """float32 [k, k]: the share of each original card (columns) in each card (rows)."""
+        if self.parts is not None:
+            return np.array(self.parts, np.float32)
+        cards = len(self.augmentations)
+        found = np.tile(equal_row(list(self.originals), cards), (cards, 1))
+        found[list(self.originals)] = np.eye(cards, dtype=np.float32)[list(self.originals)]
+        return found
 
     def cards_of(self) -> list[list[int]]:
         """For each reference the original cards of its augmentation, in deck order. InputError unless each has some
@@ -109,7 +121,8 @@ class Gate(Protocol):
 class BaseGate:
     """The parts that gates share. A gate has `choose`, also `preference` if it learns one, and `reconsider` if answers
     can change its mind. `read` looks at the arrays only, `choose` at the parameters as well. `PARAMETERS` are the
-    kind's scalars, from 0 to `LARGEST`, with their defaults, `ARRAYS` the names of what it learns.
+    kind's scalars, from 0 to `LARGEST`, with their defaults, of which those `FROM_LABELS` mean nothing without labels;
+    `ARRAYS` the names of what it learns.
     """
 
     config: GateConfig
@@ -118,6 +131,7 @@ class BaseGate:
     _far: np.float64 = field(init=False, repr=False)  # beyond this distance a spectrum is unknown
 
     PARAMETERS: ClassVar[Mapping[str, float]] = {}
+    FROM_LABELS: ClassVar[frozenset[str]] = frozenset()
     LARGEST: ClassVar[float] = 1.0
     ARRAYS: ClassVar[tuple[str, ...]] = ()
 
@@ -192,6 +206,10 @@ class BaseGate:
     def preference(self, spectra: Floats) -> Floats:
         """float32 [n, k], rows sum to 1: equal shares of the cards that are not averages."""
         return np.tile(equal_row(list(self.known.originals), self.cards), (len(spectra), 1))
+
+    def standing(self, preference: Floats) -> Floats:
+        """float32 [n, k]: of the preference [n, k], how much each card stands for when it is asked alone: its own."""
+        return preference
 
     def read(self, spectra: Floats) -> Reading:
         """What the spectra say."""

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cards_deck.inference.gates._base import Bools, Known
+from cards_deck.inference.gates._base import Known, equal_row
 from cards_deck.inference.gates._observed import Doubles, Integers, Observed
 from cards_deck.inference.pooling import softmax
 from cards_deck.spectrum import Floats
@@ -24,33 +24,32 @@ NEVER = 2.0  # sure enough: more than a probability can be
 
 
 def sure_enough(
-    observed: Observed, known: Known, sets: Bools, temperatures: Floats, risks: Sequence[float] = RISKS
+    observed: Observed, known: Known, weights: Floats, temperatures: Floats, risks: Sequence[float] = RISKS
 ) -> Floats:
-    """float32 [risks, s]: from which probability of their answer on the cards of each of `sets` [s, k] may stop.
+    """float32 [risks, s]: from which probability of their answer on cards of each of the `weights` [s, k] may stop.
 
     Were all images of a cell asked of just these cards, those that are at least so sure would lose, wins counted
     against losses, no more than the risk of the cell's accuracy against the plain average of all original cards; in
-    every cell, and at every higher threshold too. How sure cards are: the mean of their probabilities, each at its
-    temperature.
+    every cell, and at every higher threshold too. How sure cards are: the weighted mean of their probabilities, each at
+    its temperature.
     """
     raw = [softmax(card) for card in observed.logits]
     calibrated = [softmax(card / warm) for card, warm in zip(observed.logits, temperatures, strict=True)]
-    plain = _mean(raw, list(known.originals)).argmax(axis=1) == observed.labels
+    average = equal_row(list(known.originals), len(raw))
+    plain = _mean(raw, average).argmax(axis=1) == observed.labels
     places = [np.flatnonzero(observed.cell == cell) for cell in np.unique(observed.cell)]
-    found = np.zeros((len(risks), len(sets)), np.float32)
-    for column, chosen in enumerate(sets):
-        cards = np.flatnonzero(chosen).tolist()
-        right = _mean(raw, cards).argmax(axis=1) == observed.labels
-        sure, lost = _mean(calibrated, cards).max(axis=1), plain.astype(np.int64) - right
+    found = np.zeros((len(risks), len(weights)), np.float32)
+    for column, shares in enumerate(weights):
+        right = _mean(raw, shares).argmax(axis=1) == observed.labels
+        sure, lost = _mean(calibrated, shares).max(axis=1), plain.astype(np.int64) - right
         for those in places:
             np.maximum(found[:, column], _least(sure[those], lost[those], risks), out=found[:, column])
     return found
 
 
-def _mean(probabilities: list[Floats], cards: list[int]) -> Floats:
+def _mean(probabilities: list[Floats], weights: Floats) -> Floats:
     """[m, c], rounded as `combine` rounds it: what is not sure enough here is not when it is served either."""
-    share = np.float32(1) / np.float32(len(cards))
-    return np.asarray(sum(share * probabilities[card] for card in cards))
+    return np.asarray(sum(weights[card] * probabilities[card] for card in np.flatnonzero(weights).tolist()))
 
 
 def _least(sure: Floats, lost: Integers, risks: Sequence[float]) -> Floats:

@@ -14,21 +14,27 @@ from numpy.typing import NDArray
 
 from cards_deck.errors import InputError
 from cards_deck.gate_config import GateConfig
-from cards_deck.inference.gates._base import GATES, Bools, Known, largest
+from cards_deck.inference.gates._base import GATES, Bools, Known, largest, shares
 from cards_deck.inference.gates._fit import spending, tried
 from cards_deck.inference.gates._likelihood import fit_linear, worst_temperatures
 from cards_deck.inference.gates._observed import Doubles, Observed, read
+from cards_deck.inference.gates._profile import linear, normalised, ring_means
 from cards_deck.inference.gates._risk import NEVER, RISKS, sure_enough
 from cards_deck.inference.gates.hedged_cascade import HedgedCascadeGate
 from cards_deck.spectrum import Floats
 
+LEAST = np.float32(1e-6)  # of an augmentation in an answer: a card without weight would not count as having run
 MOST_SETS = 500  # of cards that are judged whether a spectrum names them or not
 
 
 @GATES.register("guarded_cascade")
 @dataclass(frozen=True, eq=False)
 class GuardedCascadeGate(HedgedCascadeGate):
-    """The preferred card answers alone; others join one by one until those that ran are sure enough, up to `max_cards`.
+    """The card that stands best for those that the spectrum prefers answers alone; others join one by one until those
+    that ran are sure enough, up to `max_cards`.
+
+    Preferred are only cards that are no averages of others; an average stands for its parts, so that where two of these
+    share the preference it is asked before either.
 
     Sure enough: were all images of any one validation cell asked of just these cards, answers so sure would lose there
     no more than `risk` against the plain average of all. What the spectra of the cell say plays no part in it, so that
@@ -38,15 +44,23 @@ class GuardedCascadeGate(HedgedCascadeGate):
     Who joins is no average of others while there are others, and comes from an augmentation that has not answered yet
     while there is one: cards of one augmentation err together.
 
+    Their answer is shared by augmentations, and within each equally by the cards that ran. An augmentation counts in
+    part, `trust`, as its cards are preferred, else as in the plain average of all; where the spectrum is unknown, and
+    where it is asked whether they are sure enough, wholly as there.
+
     `sets` [s, k]: 0 or 1, cards that may have run together; `enough` [r, s]: from how sure on they are, for each of
     `risks` [r], rising, of which the largest counts that is no more than `risk`. Cards that are none of the sets are
     never sure enough, such as more of them than the gate was fitted for.
     """
 
-    PARAMETERS: ClassVar[Mapping[str, float]] = {"risk": 0.005}
+    PARAMETERS: ClassVar[Mapping[str, float]] = {"risk": 0.005, "trust": 0.75}
+    FROM_LABELS: ClassVar[frozenset[str]] = frozenset({"trust"})
     ARRAYS: ClassVar[tuple[str, ...]] = ("weights", "bias", "temperatures", "sets", "risks", "enough")
 
-    _averages: Bools = field(init=False, repr=False)  # [k]
+    averages: Bools = field(init=False, repr=False)  # [k]
+    parts: Floats = field(init=False, repr=False)  # [k, k] share of each original in each card
+    _under: Floats = field(init=False, repr=False)  # [k, a] share of each augmentation in each card
+    _plain: Floats = field(init=False, repr=False)  # [a] share of each augmentation in the plain average
     _codes: NDArray[Any] = field(init=False, repr=False)  # [s] of the sets, sorted
     _enough: Doubles = field(init=False, repr=False)  # [s] in this order, at this risk
 
@@ -66,13 +80,50 @@ class GuardedCascadeGate(HedgedCascadeGate):
         averages = np.ones(self.cards, np.bool_)
         averages[list(self.known.originals)] = False
         allowed = int(np.searchsorted(risks, np.float32(self.parameter("risk")), side="right")) - 1
-        object.__setattr__(self, "_averages", averages)
+        names = np.array(self.known.augmentations)
+        originals = list(self.known.originals)
+        parts = self.known.made_of()
+        is_of = (names[:, None] == np.unique(names[originals])).astype(np.float32)
+        object.__setattr__(self, "averages", averages)
+        object.__setattr__(self, "parts", parts)
+        object.__setattr__(self, "_under", parts @ is_of)
+        object.__setattr__(self, "_plain", is_of[originals].mean(axis=0))
         object.__setattr__(self, "_codes", codes[order])
         object.__setattr__(self, "_enough", enough[allowed, order].astype(np.float64))
 
+    def preference(self, spectra: Floats) -> Floats:
+        """See `PreferenceGate`: of the cards that are no averages of others, 0 of those that are."""
+        scores = linear(ring_means(spectra), self.config.arrays["weights"], self.config.arrays["bias"])
+        return normalised(np.where(self.averages, np.float32(-np.inf), scores))
+
+    def first(self, preference: Floats) -> Floats:
+        """See `PreferenceGate`: the card whose parts overlap most with the preference."""
+        return largest(self.standing(preference), 1).astype(np.float32)
+
+    def standing(self, preference: Floats) -> Floats:
+        """See `BaseGate`: an average stands for its parts, as far as it has them."""
+        return np.stack([np.minimum(preference, parts).sum(axis=1) for parts in self.parts], axis=1)
+
+    def believing(self, ran: Bools) -> Floats:
+        """See `AskingGate`: each augmentation as in the plain average."""
+        return self._shared(self._plain[None], ran)
+
+    def sharing(self, preference: Floats, unknown: Bools, ran: Bools) -> Floats:
+        """See `AskingGate`: each augmentation in part as it is preferred."""
+        trust = np.where(unknown, np.float32(0), np.float32(self.parameter("trust")))[:, None]
+        wanted = (1 - trust) * self._plain + trust * _product(preference, self._under)
+        return self._shared(wanted.astype(np.float32), ran)
+
+    def _shared(self, wanted: Floats, ran: Bools) -> Floats:
+        """Weights [n, k] of the cards in `ran` [n, k], of which each has some: what is wanted [n, a] of each
+        augmentation, as far as there are cards of it."""
+        there = _product(ran.astype(np.float32), self._under)
+        each = np.maximum(wanted, LEAST) / np.where(there > 0, there, np.float32(np.inf))
+        return shares(np.where(ran, _product(each.astype(np.float32), self._under.T), np.float32(0)))
+
     def following(self, preference: Floats, ran: Bools) -> Bools:
         """See `AskingGate`: of those that are no averages while there are any, who joins a `hedged_cascade`."""
-        left = ~ran & ~self._averages
+        left = ~ran & ~self.averages
         return self.joining(preference, ran, np.where(left.any(axis=1, keepdims=True), left, ~ran))
 
     def needed(self, ran: Bools) -> Doubles:
@@ -89,7 +140,8 @@ class GuardedCascadeGate(HedgedCascadeGate):
     ) -> tuple[Self, ...]:
         """Preference by its likelihood, each card's temperature from the cell where it is too sure the most, then what
         is sure enough of every set of cards, or of those that the rows' spectra name where that are too many; then the
-        risk that spends each budget."""
+        risk that spends each budget. `trust` stays as it is by default: on the rows of a fit more always looks better.
+        """
         weights, bias = fit_linear(observed)
         arrays = {
             "weights": weights, "bias": bias, "temperatures": worst_temperatures(observed),
@@ -100,9 +152,9 @@ class GuardedCascadeGate(HedgedCascadeGate):
         sets = bare.possible_sets()
         if sets is None:
             sets = bare.named_sets(read(bare, observed).preference)
-        enough = sure_enough(observed, known, sets, arrays["temperatures"])
+        enough = sure_enough(observed, known, bare.believing(sets), arrays["temperatures"])
         arrays |= {"sets": sets.astype(np.float32), "enough": enough}
-        fitted = dataclasses.replace(config, parameters={}, arrays=arrays)
+        fitted = dataclasses.replace(config, parameters={"trust": cls.PARAMETERS["trust"]}, arrays=arrays)
         found = tried(lambda config: cls(config, known), fitted, "risk", RISKS, observed)
         return tuple(spending(found, most_cards) for most_cards in budgets)
 
@@ -114,7 +166,7 @@ class GuardedCascadeGate(HedgedCascadeGate):
     def possible_sets(self) -> Bools | None:
         """bool [s, k]: all sets of cards after which another can be asked, which hold at most one average while there
         are other cards left; None where these are more than `MOST_SETS`."""
-        originals, averages = np.flatnonzero(~self._averages).tolist(), np.flatnonzero(self._averages).tolist()
+        originals, averages = np.flatnonzero(~self.averages).tolist(), np.flatnonzero(self.averages).tolist()
         sizes = range(1, self._last + 1)
         count = sum(math.comb(len(originals), n) + len(averages) * math.comb(len(originals), n - 1) for n in sizes)
         if count > MOST_SETS:
@@ -132,11 +184,16 @@ class GuardedCascadeGate(HedgedCascadeGate):
 
     def named_sets(self, preference: Floats) -> Bools:
         """bool [s, k]: the sets of cards that run before another one is asked, for some row of preferences [n, k]."""
-        asked, found = largest(preference, 1), []
+        asked, found = self.first(preference) > 0, []
         for _ in range(self._last):
             found.append(np.unique(asked, axis=0))
             asked = asked | self.following(preference, asked)
         return np.concatenate(found)
+
+
+def _product(rows: Floats, table: Floats) -> Floats:
+    """rows [n, i] @ table [i, j]; a matrix product of the library would round a row by how many others there are."""
+    return np.asarray((rows[:, :, None] * table).sum(axis=1), np.float32)
 
 
 def _codes(sets: Bools) -> NDArray[Any]:
