@@ -6,7 +6,7 @@ SHELL := /bin/bash
 
 HOST ?= 127.0.0.1
 PORT ?= 3000
-DECK ?= models/cifar10-starter
+DECK ?= models/cifar10-medium
 DATA ?= data
 ARGS ?=
 JOBS ?= logical

@@ -24,7 +24,7 @@ from cards_deck.spectrum import Floats, Images, log_amplitude
 
 BATCHES = (1, 32)
 ROWS = 64  # that a gate is fitted on
-DECK = Path(__file__).resolve().parent.parent / "models" / "cifar10-starter"
+DECK = Path(__file__).resolve().parent.parent / "models" / "cifar10-medium"
 
 
 def noise_gate(deck: Deck, kind: str, rng: np.random.Generator) -> BaseGate:

@@ -30,7 +30,7 @@ from benchmarks.harness import row, save
 from cards_deck.inference.fake_deck import fake_images
 
 ROOT = Path(__file__).resolve().parent.parent
-DECK = ROOT / "models" / "cifar10-starter"
+DECK = ROOT / "models" / "cifar10-medium"
 READY_WITHIN = 120.0
 SIDE = 256  # pixels of the images sent
 

@@ -37,7 +37,7 @@ def measure_parser() -> argparse.ArgumentParser:
         epilog=USAGE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("deck", type=Path, help="folder of the deck, e.g. models/cifar10-starter")
+    parser.add_argument("deck", type=Path, help="folder of the deck, e.g. models/cifar10-medium")
     parser.add_argument(
         "--suite",
         default="cifar10-c",

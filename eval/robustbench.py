@@ -255,7 +255,7 @@ def _model_info(deck: Deck, measured: dict[str, Any], n: int, *, regenerated: bo
 def main(arguments: Sequence[str]) -> int:
     """Run the benchmark and write <out>/model_info/<data set>/corruptions/<name>.json."""
     parser = argparse.ArgumentParser(prog="python -m eval robustbench", description="RobustBench's own benchmark.")
-    parser.add_argument("deck", type=Path, help="folder of the deck, e.g. models/cifar10-starter")
+    parser.add_argument("deck", type=Path, help="folder of the deck, e.g. models/cifar10-medium")
     parser.add_argument("--data", type=Path, required=True, help="data root: clean test images, and CIFAR-10-C/")
     parser.add_argument("--n", type=int, default=BLOCK, help="first images of every cell; default: %(default)s")
     parser.add_argument("--batch", type=int, default=100, help="images at a time; default: %(default)s")

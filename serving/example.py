@@ -112,7 +112,7 @@ def _close(one: Any, other: Any) -> bool:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the answer, --write it into files and draw the image again, or exit 1 where a file to --check disagrees."""
     parser = argparse.ArgumentParser(prog="python -m serving.example", description="The example answer of README.md.")
-    parser.add_argument("--deck", type=Path, default=Settings().deck_path, help="default: models/cifar10-starter")
+    parser.add_argument("--deck", type=Path, default=Settings().deck_path, help="default: models/cifar10-medium")
     parser.add_argument("--write", type=Path, nargs="+", default=[], metavar="FILE", help="rewrite the block in FILE")
     parser.add_argument("--check", type=Path, nargs="+", default=[], metavar="FILE", help="exit 1 where FILE disagrees")
     options = parser.parse_args(arguments)

@@ -1,6 +1,6 @@
 """The BentoML service: one worker process (by default) that loads a deck, warms it and answers with `serving.http`.
 
-CARDS_DECK_PATH=models/cifar10-starter bentoml serve serving.service:CardsDeck
+CARDS_DECK_PATH=models/cifar10-medium bentoml serve serving.service:CardsDeck
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 class Settings:
     """Limits and sizes of one server. Bytes, pixels, images and seconds; `threads` are per worker process."""
 
-    deck_path: Path = field(default=ROOT / "models" / "cifar10-starter", metadata={"env": "CARDS_DECK_PATH"})
+    deck_path: Path = field(default=ROOT / "models" / "cifar10-medium", metadata={"env": "CARDS_DECK_PATH"})
     host: str = field(default="127.0.0.1", metadata={"env": "CARDS_DECK_HOST"})
     engine: EngineKind = field(default=EngineKind.AUTO, metadata={"env": "CARDS_DECK_ENGINE"})
     port: int = field(default=3000, metadata={"env": "PORT"})

@@ -158,7 +158,7 @@ def test_a_bento_holds_what_serving_needs_and_nothing_else(tmp_path: Path) -> No
         "cards_deck/coding/rice.py",
         "cards_deck/inference/engines/_sparse/network.c",
         "cards_deck/inference/predictor.py",
-        "models/cifar10-starter/deck.json",
+        "models/cifar10-medium/deck.json",
     }
     assert packed >= needed
     assert not [name for name in packed if "/logs/" in name]
@@ -169,6 +169,6 @@ def test_a_bento_holds_what_serving_needs_and_nothing_else(tmp_path: Path) -> No
     ]
     assert {name for name in packed if name.startswith("requirements")} == {"requirements/serve.txt"}
     imports = """import sys, serving.service; from cards_deck.deck import read_deck
-sys.exit('torch' in sys.modules or not read_deck("models/cifar10-starter").cards)"""
+sys.exit('torch' in sys.modules or not read_deck("models/cifar10-medium").cards)"""
     inside = subprocess.run([sys.executable, "-c", imports], cwd=source, env=environment(tmp_path), timeout=PATIENCE)
     assert inside.returncode == 0

@@ -1,6 +1,6 @@
 """Draw why a deck answers an image as it does: its spectrum, the distances, the weights and each card's opinion.
 
-cards-deck explain photo.jpg --deck models/cifar10-starter --out explain.html
+cards-deck explain photo.jpg --deck models/cifar10-medium --out explain.html
 """
 
 from __future__ import annotations

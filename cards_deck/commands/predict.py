@@ -1,6 +1,6 @@
 """Classify image files of any size with a deck; the gate picks the cards for each image by its spectrum.
 
-cards-deck predict cat.png dog.jpg --deck models/cifar10-starter
+cards-deck predict cat.png dog.jpg --deck models/cifar10-medium
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from cards_deck.inference.engines import EngineKind
 from cards_deck.inference.predictor import Prediction, Predictor
 from cards_deck.preprocess import read_square
 
-DECK = Path("models/cifar10-starter")
+DECK = Path("models/cifar10-medium")
 BATCH = 32
 
 

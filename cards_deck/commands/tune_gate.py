@@ -5,7 +5,7 @@ the deck's augmentations, which takes torch; without it only the unknown thresho
 What is raised is agreement with the plain average of all cards, which is not accuracy: a gate that was better than that
 average may lose a little.
 
-cards-deck tune-gate models/cifar10-starter --images photos/inbox --out models/inbox
+cards-deck tune-gate models/cifar10-medium --images photos/inbox --out models/inbox
 """
 
 from __future__ import annotations
