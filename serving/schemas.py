@@ -62,7 +62,7 @@ def _why(deck: Deck) -> Schema:
             "margin": {**number, "description": "How much farther the second reference is, relative to the nearest."},
             "preferred": {
                 "type": ["string", "null"],
-                "description": "The card that a learned gate prefers.",
+                "description": "The card that a learned gate prefers, for itself or as an average of others.",
             },
             "preference": {**number, "description": "How much it does."},
             "confidence": {"type": "number"},

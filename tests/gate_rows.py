@@ -25,9 +25,12 @@ def known(cards: int = 4) -> Known:
     parts = np.eye(4)
     parts[3] = (0.5, 0.5, 0, 0)
     augmentations = ("plain", "noise", "noise", "mixed")[:cards]
-    return Known(
-        references, augmentations, tuple(range(min(cards, 3))), tuple(map(tuple, parts[:cards, :cards].tolist()))
-    )
+    return Known(references, augmentations, tuple(range(min(cards, 3))), as_parts(parts[:cards, :cards]))
+
+
+def as_parts(shares: np.ndarray) -> tuple[tuple[float, ...], ...]:
+    """What cards are made of, as a gate is told."""
+    return tuple(map(tuple, shares.tolist()))
 
 
 def observed(seed: int = 0, skill: np.ndarray = SKILL, cells: tuple[str, ...] = CELLS) -> Observed:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from gate_rows import as_parts
 from torch import Tensor
 
 from cards_deck.deck import Deck, GateConfig
@@ -48,7 +49,7 @@ def _gate(margin: float, max_cards: int, augmentations: int = 3) -> SpectralGate
     references = References(names, shifted, ones, np.linspace(0, 9, 11, dtype=np.float32))
     cards = [name for name in ("b", "a", "c", "a", "b", "c") if name in names]
     config = GateConfig(max_cards=max_cards, parameters={"margin": margin})
-    return SpectralGate(config, Known(references, tuple(cards), tuple(range(len(cards)))))
+    return SpectralGate(config, Known(references, tuple(cards), tuple(range(len(cards))), as_parts(np.eye(len(cards)))))
 
 
 def test_soft_distances_are_the_gates(deck: Deck) -> None:

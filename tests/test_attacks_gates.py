@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+import gate_rows
 import numpy as np
 import pytest
 import torch
 from eval_gates import fitted_gate, with_threshold
 from torch import Tensor
 
+from cards_deck.gate_config import GateConfig
 from cards_deck.inference.engines import EngineKind
 from cards_deck.inference.fake_deck import fake_deck, fake_images
+from cards_deck.inference.gates import fit_gate
 from cards_deck.inference.gates._base import BaseGate
 from cards_deck.inference.gates._profile import ring_means
 from cards_deck.inference.pooling import softmax
@@ -101,6 +104,33 @@ def test_at_the_end_of_softness_it_is_the_hard_gate(kind: str, monkeypatch: pyte
     assert len(set(counts)) > 1
     np.testing.assert_allclose(soft.passes(planes, answers).numpy()[known], counts, atol=1e-3)
     np.testing.assert_allclose(soft.weights(planes, answers).numpy()[known], hard.weights[known], atol=1e-3)
+
+
+def test_a_soft_guarded_cascade_knows_what_averages_stand_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of four cards, of which the last is the average of the first two and is asked first by many images."""
+    rows = gate_rows.observed(seed=2)
+    fitted = fit_gate("guarded_cascade", rows, GateConfig(max_cards=3), gate_rows.known(), most_cards=1.8)
+    gentle = {"weights": 0.3 * fitted.config.arrays["weights"], "bias": np.array([0, 0, -1, 0], np.float32)}
+    arrays = {**fitted.config.arrays, **gentle}
+    gate = type(fitted)(replace(fitted.config, arrays=arrays), fitted.known)
+    spectra = rows.spectra.astype(np.float32)
+    hard = looked_up(gate, spectra, rows.logits)
+    known = ~hard.routing.unknown
+    first = hard.routing.weights[known].argmax(axis=1)
+    assert 10 < (first == 3).sum() < known.sum() - 10
+    planes, answers = torch.from_numpy(spectra[known]).double(), torch.from_numpy(rows.logits[:, known]).double()
+    cards = answers.log_softmax(dim=2)
+    soft = SoftGate(gate)
+    np.testing.assert_allclose(soft.preference(planes).numpy(), hard.routing.preference[known], atol=1e-5)
+    seen = planes.clone().requires_grad_()
+    joined = (first == 3) & (hard.ran[known].sum(axis=1) > 1)
+    slopes = torch.autograd.grad(soft.weights(seen, cards)[torch.from_numpy(joined), 3].sum(), seen)[0]
+    assert torch.isfinite(slopes).all()
+    assert (slopes[joined].abs().amax(dim=(1, 2)) > 1e-6).all()  # the average can be pushed out
+    monkeypatch.setattr(soft_gates, "SOFTNESS", 1e-7)
+    monkeypatch.setattr(soft_gates, "SHARPNESS", 1e5)
+    np.testing.assert_allclose(soft.passes(planes, cards).numpy(), hard.ran[known].sum(axis=1), atol=1e-3)
+    np.testing.assert_allclose(soft.weights(planes, cards).numpy(), hard.weights[known], atol=1e-3)
 
 
 def test_only_known_kinds_are_softened() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from gate_rows import as_parts
 
 from cards_deck.deck import GateConfig
 from cards_deck.errors import InputError
@@ -29,7 +30,7 @@ def _references() -> References:
 def _spectral(references: References, cards: tuple[str, ...], **fields: Any) -> SpectralGate:
     margin = fields.pop("margin", 0.1)
     config = GateConfig(parameters={"margin": margin}, **fields)
-    return SpectralGate(config, Known(references, cards, tuple(range(len(cards)))))
+    return SpectralGate(config, Known(references, cards, tuple(range(len(cards))), as_parts(np.eye(len(cards)))))
 
 
 def _routed(gate: Gate, images: Images) -> Routing:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from gate_rows import CELLS, SKILL, known, observed
 
 from cards_deck.errors import InputError
 from cards_deck.gate_config import GateConfig
-from cards_deck.inference.gates import GATES, Chosen, Judged, Known, Observed, choose_gate, fit_gate, judge
+from cards_deck.inference.gates import GATES, Chosen, Judged, Observed, choose_gate, fit_gate, judge
 
 ROWS, OTHERS = observed(), observed(seed=1)
 
@@ -106,7 +108,7 @@ def test_differences_of_gates_are_paired_over_images() -> None:
 
 def test_kinds_that_do_not_fit_are_left_out() -> None:
     """A third augmentation without a reference."""
-    lost = Known(known().references, ("plain", "noise", "other", "mixed"), (0, 1, 2))
+    lost = dataclasses.replace(known(), augmentations=("plain", "noise", "other", "mixed"))
     chosen = choose_gate(ROWS, lost, kinds=["spectral", "softmax", "router"])
     assert (list(chosen.candidates), set(chosen.skipped)) == (["router"], {"spectral", "softmax"})
     assert "no reference spectrum for other" in chosen.skipped["spectral"]
@@ -118,6 +120,4 @@ def test_kinds_that_do_not_fit_are_left_out() -> None:
 
 def test_equal_cards_leave_the_simplest_gate() -> None:
     alone = observed(skill=SKILL[:1])
-    assert (
-        choose_gate(alone, Known(known().references, ("plain",), (0,)), kinds=["router", "uniform"]).kind == "uniform"
-    )
+    assert choose_gate(alone, known(1), kinds=["router", "uniform"]).kind == "uniform"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from typing import Any
 
 import numpy as np
 import pytest
-from gate_rows import CLASSES, SIZE, known, observed
+from gate_rows import CLASSES, SIZE, as_parts, known, observed
 
 from cards_deck.errors import InputError
 from cards_deck.gate_config import GateConfig
@@ -70,13 +71,25 @@ def test_who_is_asked_first_stands_for_the_preferred_and_who_joins_is_of_another
         assert np.flatnonzero(gate.route(far).weights[0]).tolist() == sorted(order[:most])
 
 
+def test_an_average_stands_for_its_parts_as_far_as_it_has_them() -> None:
+    """Nine tenths of card 0 and one of 1: of a spectrum that prefers both alike it has six tenths."""
+    shares = np.eye(4)
+    shares[3] = (0.9, 0.1, 0, 0)
+    gate = build_gate(guarded([0.25] * 4, 2).config, dataclasses.replace(known(), parts=as_parts(shares)))
+    assert isinstance(gate, GuardedCascadeGate)
+    preference = np.array([[0.5, 0.5, 0, 0], [0.9, 0.1, 0, 0], [0.3, 0.1, 0.6, 0]], np.float32)
+    standing = [[0.5, 0.5, 0, 0.6], [0.9, 0.1, 0, 1.0], [0.3, 0.1, 0.6, 0.4]]
+    np.testing.assert_allclose(gate.standing(preference), standing, rtol=1e-6)
+    np.testing.assert_array_equal(gate.first(preference).argmax(axis=1), [3, 3, 2])
+
+
 def test_spectra_prefer_no_average() -> None:
     found = guarded([0.2, 0.1, 0.1, 0.6], 2).read(SPECTRA).preference
     np.testing.assert_allclose(found, [[0.5, 0.25, 0.25, 0]], rtol=1e-6)
 
 
 def test_without_trust_or_where_the_spectrum_is_unknown_unsure_answers_end_in_the_plain_average() -> None:
-    """Of three cards, two of which are of one augmentation; the average is asked where it stands for most."""
+    """Of three cards, two of which are of one augmentation, where no average was asked first."""
     preference, nobody = [0.7, 0.1, 0.2, 0.0], np.zeros((4, 1, CLASSES), np.float32)
     far = np.full_like(SPECTRA, 40)
     for spectra, trust in ((SPECTRA, 0.0), (far, 0.0), (far, 1.0)):
@@ -103,12 +116,11 @@ def test_augmentations_share_an_answer_and_within_each_its_cards(
     gate = guarded([0.25] * 4, 4, trust=1.0)
     assert isinstance(gate, GuardedCascadeGate)
     np.testing.assert_allclose(gate.believing(chosen), [alone], atol=1e-6)
-    np.testing.assert_allclose(gate.sharing(preference, np.array([False]), chosen), [trusted], atol=1e-6)
-    np.testing.assert_allclose(gate.sharing(preference, np.array([True]), chosen), [alone], atol=1e-6)
+    np.testing.assert_allclose(gate.sharing(preference, chosen), [trusted], atol=1e-6)
     half = guarded([0.25] * 4, 4, trust=0.5)
     assert isinstance(half, GuardedCascadeGate)
     wanted = np.array([0.5 * 0.7 + 0.5 / 3, 0.5 * 0.3 + 0.5 * 2 / 3])
-    found = half.sharing(preference, np.array([False]), np.array([[1, 1, 1, 0]], np.bool_))
+    found = half.sharing(preference, np.array([[1, 1, 1, 0]], np.bool_))
     np.testing.assert_allclose(found, [[wanted[0], wanted[1] / 2, wanted[1] / 2, 0]], atol=1e-6)
 
 
@@ -116,7 +128,7 @@ def test_a_card_that_ran_keeps_some_weight_whatever_is_preferred() -> None:
     """Or it would not count among those that ran, of which it is asked how sure they are."""
     gate = guarded([0.25] * 4, 4, trust=1.0)
     assert isinstance(gate, GuardedCascadeGate)
-    found = gate.sharing(np.array([[1, 0, 0, 0]], np.float32), np.array([False]), np.array([[1, 1, 0, 0]], np.bool_))
+    found = gate.sharing(np.array([[1, 0, 0, 0]], np.float32), np.array([[1, 1, 0, 0]], np.bool_))
     assert 0.999 < found[0, 0] < 1
     assert 0 < found[0, 1] < 1e-5
 
@@ -222,7 +234,7 @@ def test_of_very_many_cards_only_the_sets_that_spectra_name_are_judged(monkeypat
         "sets": np.eye(70, dtype=np.float32), "enough": np.linspace(0, 1, 70, dtype=np.float32)[None],
     })  # fmt: skip
     base = known()
-    gate = build_gate(many, Known(base.references, ("noise",) * 70, tuple(range(70))))
+    gate = build_gate(many, Known(base.references, ("noise",) * 70, tuple(range(70)), as_parts(np.eye(70))))
     np.testing.assert_array_equal(gate.needed(np.eye(70, dtype=np.bool_)), many.arrays["enough"][0])
     assert (gate.needed(~np.eye(70, dtype=np.bool_)) == NEVER).all()
 

@@ -14,6 +14,7 @@ from cards_deck.deck import Deck, read_deck, size_on_disk
 from cards_deck.inference.engines import EngineKind
 from cards_deck.inference.fake_deck import fake_images
 from cards_deck.inference.predictor import Predictor
+from serving.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 STARTER = ROOT / "models" / "cifar10-starter"
@@ -32,8 +33,8 @@ def report_of(deck: Deck) -> dict[str, Any]:
     return dict(json.loads(path.read_text(encoding="utf-8")))
 
 
-def test_the_starter_deck_is_there() -> None:
-    assert STARTER in FOLDERS
+def test_the_starter_and_the_deck_that_is_served_are_there() -> None:
+    assert {STARTER, Settings().deck_path} <= set(FOLDERS)
 
 
 def test_a_released_deck_is_named_after_its_folder_and_small(deck: Deck) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from cards_deck.card import Card
 from cards_deck.deck import Deck
 from cards_deck.explaining.charts import DIVERGING, bars, colour, coloured, picture, profiles
 from cards_deck.explaining.spectra import plane, radial_profile, radii, shade
@@ -178,23 +177,25 @@ def _plane(pixels: Images, name: str) -> str:
 
 
 def _cards(case: Explained) -> str:
-    cards = "".join(_card(case, index, card) for index, card in enumerate(case.deck.cards))
+    standing = gate_for(case.deck).standing(case.prediction.preference)[0].tolist()
+    cards = "".join(_card(case, index, speaks) for index, speaks in enumerate(standing))
     text = "Weights are shares of the answer. Cards with a dashed border did not run for it: asked for this page only."
     return _section("Each card’s opinion", f'<ul class="hand">{cards}</ul>', _quiet(text))
 
 
-def _card(case: Explained, index: int, card: Card) -> str:
-    names, opinion = case.deck.references.augmentations, case.opinions[index]
+def _card(case: Explained, index: int, speaks: float) -> str:
+    card, opinion = case.deck.cards[index], case.opinions[index]
+    names, average = case.deck.references.augmentations, bool(card.record.average_of)
     paint = colour(names.index(card.augmentation)) if card.augmentation in names else "var(--quiet)"
     ran, weight = bool(case.prediction.ran[0, index]), float(case.prediction.weights[0, index])
     order = np.argsort(-opinion, kind="stable")[:SHOWN].tolist()
     rows = [(case.deck.classes[i], _percent(opinion[i]), float(opinion[i]), paint) for i in order]
-    kind = f"{'average of cards, ' if card.record.average_of else ''}{card.augmentation}"
-    standing = float(gate_for(case.deck).standing(case.prediction.preference)[0, index])
+    kind = f"{'average of cards, ' if average else ''}{card.augmentation}"
+    speaks_for = f"the spectrum speaks for {'those it stands for' if average else 'it'} with {_percent(speaks)}"
     return (
         f'<li class="card {"plays" if ran else "idle"}" style="--own:{paint}">'
         f'<p class="top"><span>{escape(card.name)}</span><span>{_percent(weight) if ran else "did not run"}</span></p>'
-        f'<p class="quiet">{escape(kind)}; the spectrum gives it {_percent(standing)}</p>'
+        f'<p class="quiet">{escape(kind)}; {speaks_for}</p>'
         f"{bars(rows)}</li>"
     )
 

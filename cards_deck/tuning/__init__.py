@@ -111,8 +111,10 @@ def _left_out(deck: Deck, augment: Augment | None, limits: Mapping[str, Any]) ->
     found = []
     if augment is None:
         found.append("reference spectra: torch, which makes the augmentations, is not installed")
-    if learned := (*deck.gate.arrays, *GATES[deck.gate.kind].FROM_LABELS):
-        found.append(f"{', '.join(learned)}: learned from labels")
+    if deck.gate.arrays:
+        found.append(f"{', '.join(deck.gate.arrays)}: learned from labels")
+    if unjudged := sorted(GATES[deck.gate.kind].FROM_LABELS):
+        found.append(f"{', '.join(unjudged)}: cannot be judged without labels")
     if deck.gate.abstain_below is not None and "abstain_below" not in limits:
         found.append("abstain_below: needs labels")
     return tuple(found)

@@ -106,19 +106,19 @@ class SoftGate:
         """What a cascade weighs after each card, [n, k], and how far [n], in [0, 1], it is from sure enough to stop
         there.
 
-        The first card is a sharp choice by preference. Shares of several that do not change with the spectrum are given
-        the gradient of those by preference (straight through, Bengio et al., arXiv 2013): an attack has to see which
-        cards it could push out.
+        The first card is a sharp choice by preference. Shares of several are the gate's own, which change little with
+        the spectrum if at all, with the gradient of shares by preference (straight through, Bengio et al., arXiv 2013):
+        an attack has to see which cards it could push out.
         """
         calibrated = torch.log_softmax(cards / self._arrays["temperatures"].to(cards)[:, None, None], dim=2).exp()
         seen, last = preference.detach().float().numpy(), min(self.gate.limit, self.gate.cards)
-        shares = torch.softmax(SHARPNESS * (self._first(preference) + _TINY).log(), dim=1)
+        shares = torch.softmax(SHARPNESS * (self._standing(preference) + _TINY).log(), dim=1)
         believed, needed = shares, shares @ self._needed(np.eye(self.gate.cards, dtype=np.bool_)).to(preference)
-        asked = largest(self._first(preference).detach().float().numpy(), 1)
+        asked = largest(self._standing(preference).detach().float().numpy(), 1)
         for step in range(1, last + 1):
             if step > 1:
                 asked = asked | self._following(seen, asked)
-                shown = _among(preference, torch.from_numpy(asked))
+                shown = _among(self._standing(preference) + _TINY, torch.from_numpy(asked))
                 shares, believed = (
                     torch.from_numpy(hard).to(preference) + shown - shown.detach() for hard in self._hard(seen, asked)
                 )
@@ -129,8 +129,8 @@ class SoftGate:
             sure = torch.einsum("nk,knc->nc", believed, calibrated).max(dim=1).values
             yield shares, torch.sigmoid((needed - sure) / SOFTNESS)
 
-    def _first(self, preference: Tensor) -> Tensor:
-        """[n, k]: the larger, the sooner a card is asked first."""
+    def _standing(self, preference: Tensor) -> Tensor:
+        """[n, k]: how much of the preference each card stands for; who has most is asked first."""
         if not isinstance(self.gate, GuardedCascadeGate):
             return preference
         parts = torch.from_numpy(self.gate.parts).to(preference)
@@ -139,8 +139,7 @@ class SoftGate:
     def _hard(self, preference: Floats, ran: Bools) -> tuple[Floats, Floats]:
         """Weights [n, k] of the cards that ran in their answer, and where it is asked how sure they are."""
         if isinstance(self.gate, AskingGate):
-            known = np.zeros(len(ran), np.bool_)
-            return self.gate.sharing(preference, known, ran), self.gate.believing(ran)
+            return self.gate.sharing(preference, ran), self.gate.believing(ran)
         return (equal_shares(ran.astype(np.float32)),) * 2
 
     def _needed(self, ran: Bools) -> Tensor:

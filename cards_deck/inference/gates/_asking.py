@@ -57,9 +57,9 @@ class AskingGate(PreferenceGate):
         unknown: equal shares."""
         return shares(ran.astype(np.float32))
 
-    def sharing(self, preference: Floats, unknown: Bools, ran: Bools) -> Floats:
-        """Weights [n, k] of the answer of the cards in `ran` [n, k], by preference [n, k] or where the spectrum is
-        `unknown` [n]: those by which it is asked how sure they are."""
+    def sharing(self, preference: Floats, ran: Bools) -> Floats:
+        """Weights [n, k] of the answer of the cards in `ran` [n, k], where others joined the first: those by which it
+        is asked how sure they are, whatever the preference [n, k]."""
         return self.believing(ran)
 
     def reconsider(self, routing: Routing, logits: Floats, ran: Bools) -> Routing:
@@ -72,7 +72,7 @@ class AskingGate(PreferenceGate):
             return routing
         joined = ran.copy()
         joined[waiting] |= self.following(routing.preference[waiting], ran[waiting])
-        weights = self.sharing(routing.preference, routing.unknown, joined)
+        weights = self.sharing(routing.preference, joined)
         return dataclasses.replace(routing, weights=np.where(waiting[:, None], weights, routing.weights))
 
     def sureness(self, weights: Floats, logits: Floats) -> Floats:

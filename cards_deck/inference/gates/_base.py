@@ -43,27 +43,18 @@ class Routing:
 @dataclass(frozen=True, eq=False)
 class Known:
     """What a gate knows of its deck: the references, each card's augmentation, which cards (by index) are not averages
-    of other cards of the deck, and of which shares of these each card is made (`parts_of`; None: an average of all)."""
+    of other cards of the deck, and the share of every card (columns) in each (`parts_of`)."""
 
     references: References
     augmentations: tuple[str, ...]
     originals: tuple[int, ...]
-    parts: tuple[tuple[float, ...], ...] | None = None
+    parts: tuple[tuple[float, ...], ...]
 
     @classmethod
     def of(cls, deck: Deck) -> Known:
         """The gate's view of a deck."""
         augmentations = tuple(card.augmentation for card in deck.cards)
         return cls(deck.references, augmentations, deck.originals, parts_of(deck.cards))
-
-    def made_of(self) -> Floats:
-        """float32 [k, k]: the share of each original card (columns) in each card (rows)."""
-        if self.parts is not None:
-            return np.array(self.parts, np.float32)
-        cards = len(self.augmentations)
-        found = np.tile(equal_row(list(self.originals), cards), (cards, 1))
-        found[list(self.originals)] = np.eye(cards, dtype=np.float32)[list(self.originals)]
-        return found
 
     def cards_of(self) -> list[list[int]]:
         """For each reference the original cards of its augmentation, in deck order. InputError unless each has some
@@ -121,7 +112,7 @@ class Gate(Protocol):
 class BaseGate:
     """The parts that gates share. A gate has `choose`, also `preference` if it learns one, and `reconsider` if answers
     can change its mind. `read` looks at the arrays only, `choose` at the parameters as well. `PARAMETERS` are the
-    kind's scalars, from 0 to `LARGEST`, with their defaults, of which those `FROM_LABELS` mean nothing without labels;
+    kind's scalars, from 0 to `LARGEST`, with their defaults, of which those `FROM_LABELS` cannot be judged without;
     `ARRAYS` the names of what it learns.
     """
 

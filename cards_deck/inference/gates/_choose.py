@@ -28,7 +28,8 @@ class Candidate:
 
     `score`: on images and corruptions that it was not fitted on (`Observed.folds`). `worst`: in which of these cells it
     loses most against the plain average of the deck, how much accuracy, in [-1, 1], and the standard error of that;
-    routed by their own spectra and, where the gate is no dearer than allowed, by those of other cells (`Misread`).
+    routed by their own spectra and, where the gate is no dearer than allowed, by those of other
+    cells that are nearest the same reference (`Misread`).
     `behind`: how far its score lies below the best candidate's, and the standard error of that, over images. `gate`:
     fitted on all rows.
     """
@@ -132,7 +133,7 @@ def choose_gate(
 
     A gate is eligible within `most_cards` mean cards per image, the deck's `max_cards`, and `most_loss` of accuracy
     below the plain average in its worst cell, or one standard error of that more, whichever cell's spectra it is given
-    in the place of that cell's own (`Misread`): the bound does not rest on how a shift looks. A pass that buys nothing
+    in the place of that cell's own, as far as both are nearest the same reference (`Misread`). A pass that buys nothing
     is not spent: of the eligible the cheapest wins whose score is within `WORTH` or one standard error of the best
     one's (the rule of Breiman et al., CART 1984, section 3.4.3, with cards in the place of leaves, and the error of the
     paired difference in that of the best score, which is next to nothing between gates that answer nearly alike); of

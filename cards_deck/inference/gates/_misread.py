@@ -2,8 +2,8 @@
 
 The shifts that a deck can be fitted on are few. Those that it meets may look, to any gate, like one of these and behave
 like another; so each cell is routed as each of the others, and what that costs at worst bounds what a misreading can.
-An image is taken for another one only where the spectra of both are nearest the same reference: what a gate has read no
-label for tells severe noise from a clean image, whatever else it misreads.
+An image is taken for another one only where the spectra of both are nearest the same reference, which takes no labels
+to know and does tell severe noise from a clean image.
 """
 
 from __future__ import annotations
@@ -47,19 +47,25 @@ class Misread:
     def worst(self, gates: Sequence[BaseGate]) -> Worst:
         """Where `gates`, fitted on each fold of the observed rows, fall the farthest behind the plain average."""
         readings = [(read(gate, rows), read(gate, self._shown)) for gate, rows in zip(gates, self._judged, strict=True)]
-        found = []
+        worst = self._worst(gates, [own for own, _ in readings])
         for name, seen in self._seen.items():
-            parts = []
-            for gate, fold, rows, (own, shown) in zip(gates, self._folds, self._judged, readings, strict=True):
+            misled = []
+            for fold, (own, shown) in zip(self._folds, readings, strict=True):
                 places, alike = seen[fold.judged], self._alike[name][fold.judged, None]
-                reading = Reading(
-                    np.where(alike, shown.distances[places], own.distances),
-                    np.where(alike, shown.preference[places], own.preference),
-                )
-                parts.append(judge(AlreadyRead(gate, reading), rows))
-            worst = Judged.merged(parts, self._folds, self._rows).worst(self._plain)
-            found.append(worst._replace(taken_for=name if name != worst.cell else ""))
-        return max(found, key=lambda one: one.loss)
+                distances = np.where(alike, shown.distances[places], own.distances)
+                misled.append(Reading(distances, np.where(alike, shown.preference[places], own.preference)))
+            found = self._worst(gates, misled)
+            if found.loss > worst.loss:
+                worst = found._replace(taken_for=name)
+        return worst
+
+    def _worst(self, gates: Sequence[BaseGate], readings: Sequence[Reading]) -> Worst:
+        """Of the gates with what each of them reads."""
+        parts = [
+            judge(AlreadyRead(gate, reading), rows)
+            for gate, reading, rows in zip(gates, readings, self._judged, strict=True)
+        ]
+        return Judged.merged(parts, self._folds, self._rows).worst(self._plain)
 
 
 def _most_severe(names: Sequence[str]) -> list[str]:

@@ -44,9 +44,10 @@ class GuardedCascadeGate(HedgedCascadeGate):
     Who joins is no average of others while there are others, and comes from an augmentation that has not answered yet
     while there is one: cards of one augmentation err together.
 
-    Their answer is shared by augmentations, and within each equally by the cards that ran. An augmentation counts in
-    part, `trust`, as its cards are preferred, else as in the plain average of all; where the spectrum is unknown, and
-    where it is asked whether they are sure enough, wholly as there.
+    Augmentations share their answer: in part, `trust`, as their cards are preferred, else as in the plain average of
+    all; where the spectrum is unknown, and where it is asked whether they are sure enough, wholly as there. Within
+    each, cards that ran weigh by how much of it they are: of an average that is its parts under it. Augmentations of
+    which no card ran are left out.
 
     `sets` [s, k]: 0 or 1, cards that may have run together; `enough` [r, s]: from how sure on they are, for each of
     `risks` [r], rising, of which the largest counts that is no more than `risk`. Cards that are none of the sets are
@@ -82,7 +83,7 @@ class GuardedCascadeGate(HedgedCascadeGate):
         allowed = int(np.searchsorted(risks, np.float32(self.parameter("risk")), side="right")) - 1
         names = np.array(self.known.augmentations)
         originals = list(self.known.originals)
-        parts = self.known.made_of()
+        parts = np.array(self.known.parts, np.float32)
         is_of = (names[:, None] == np.unique(names[originals])).astype(np.float32)
         object.__setattr__(self, "averages", averages)
         object.__setattr__(self, "parts", parts)
@@ -108,9 +109,9 @@ class GuardedCascadeGate(HedgedCascadeGate):
         """See `AskingGate`: each augmentation as in the plain average."""
         return self._shared(self._plain[None], ran)
 
-    def sharing(self, preference: Floats, unknown: Bools, ran: Bools) -> Floats:
+    def sharing(self, preference: Floats, ran: Bools) -> Floats:
         """See `AskingGate`: each augmentation in part as it is preferred."""
-        trust = np.where(unknown, np.float32(0), np.float32(self.parameter("trust")))[:, None]
+        trust = self.parameter("trust")
         wanted = (1 - trust) * self._plain + trust * _product(preference, self._under)
         return self._shared(wanted.astype(np.float32), ran)
 
@@ -140,7 +141,7 @@ class GuardedCascadeGate(HedgedCascadeGate):
     ) -> tuple[Self, ...]:
         """Preference by its likelihood, each card's temperature from the cell where it is too sure the most, then what
         is sure enough of every set of cards, or of those that the rows' spectra name where that are too many; then the
-        risk that spends each budget. `trust` stays as it is by default: on the rows of a fit more always looks better.
+        risk that spends each budget. `trust` is always the default: on the rows of a fit more would look better.
         """
         weights, bias = fit_linear(observed)
         arrays = {
@@ -164,8 +165,8 @@ class GuardedCascadeGate(HedgedCascadeGate):
         return max(min(self.limit, self.cards) - 1, 1)
 
     def possible_sets(self) -> Bools | None:
-        """bool [s, k]: all sets of cards after which another can be asked, which hold at most one average while there
-        are other cards left; None where these are more than `MOST_SETS`."""
+        """bool [s, k]: the sets of cards after which another can be asked, of at most one average: more of them only
+        run where all others have, and are never sure enough. None where these are more than `MOST_SETS`."""
         originals, averages = np.flatnonzero(~self.averages).tolist(), np.flatnonzero(self.averages).tolist()
         sizes = range(1, self._last + 1)
         count = sum(math.comb(len(originals), n) + len(averages) * math.comb(len(originals), n - 1) for n in sizes)
