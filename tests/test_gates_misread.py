@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from gate_rows import CLASSES, SIZE, known, observed
 
 from cards_deck.gate_config import GateConfig
@@ -24,13 +23,13 @@ def test_a_misread_spectrum_costs_what_the_wrong_card_lacks() -> None:
     logits[0, places, np.where(fog, (rows.labels + 1) % CLASSES, rows.labels)] = 1
     logits[1, places, np.where(fog, rows.labels, (rows.labels + 1) % CLASSES)] = 1
     logits[2, places, rows.labels] = 3
-    # Clean rows have flat spectra and go to card 0; rough ones to card 1, though they too are nearest the flat one.
+    # Clean rows have flat spectra and go to card 0; rough ones to card 1.
     weights = np.zeros((ring_count(SIZE), 3), np.float32)
-    weights[-1, 1] = 50
+    weights[-1, 1] = 20
     arrays = {"weights": weights, "bias": np.array([10, 0, -30], np.float32)}
     config = GateConfig("router", max_cards=1, arrays=arrays)
     seen = np.zeros_like(rows.spectra)
-    seen[fog] = 0.4
+    seen[fog] = 1
     rows = Observed(seen, logits, rows.labels, rows.cell, rows.names)
     gate = build_gate(config, known(3))
     average = UniformGate(GateConfig("uniform", max_cards=3), known(3))
@@ -38,12 +37,6 @@ def test_a_misread_spectrum_costs_what_the_wrong_card_lacks() -> None:
     worst = Misread(rows, average).worst([gate] * len(rows.folds()))
     assert (worst.loss, worst.error) == (1.0, 0.0)
     assert (worst.cell, worst.taken_for) in (("clean", "fog 2"), ("fog 1", "clean"))
-    # A fifth of the fog is nearest the other reference: nobody takes it for clean, nor these clean images for fog.
-    seen[fog & (rows.image % 5 == 0)] = 1
-    rows = Observed(seen, logits, rows.labels, rows.cell, rows.names)
-    assert judge(gate, rows).right.all()
-    worst = Misread(rows, average).worst([gate] * len(rows.folds()))
-    assert worst.loss == pytest.approx(0.8)
 
 
 def test_a_gate_that_reads_nothing_cannot_be_misled() -> None:
@@ -54,7 +47,7 @@ def test_a_gate_that_reads_nothing_cannot_be_misled() -> None:
     # Alike but for the spectra that are unknown, which get all cards at once.
     routing = gate.route(rows.spectra.astype(np.float32))
     assert not routing.unknown.any()
-    assert worst[:3] == judge(gate, rows).worst(plain)[:3]
+    assert worst == judge(gate, rows).worst(plain)
 
 
 def test_cells_are_taken_for_the_most_severe_of_each_shift() -> None:

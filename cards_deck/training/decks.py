@@ -53,7 +53,7 @@ def make_deck(
         max_cards: most cards that may answer one image.
         most_cards: most cards that may answer an image on average, on validation images.
         most_loss: most accuracy, in [0, 1], that the gate may lose against the plain average in any validation cell,
-            also where its images are routed by the spectra of another cell that look alike.
+            also where its images are routed by the spectra of another cell.
         reference_images: per augmentation.
         corrupted_images: validation images under each validation corruption and severity.
         seed: of the augmented images and the corruptions.

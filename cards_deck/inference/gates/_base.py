@@ -198,6 +198,10 @@ class BaseGate:
         """float32 [n, k], rows sum to 1: equal shares of the cards that are not averages."""
         return np.tile(equal_row(list(self.known.originals), self.cards), (len(spectra), 1))
 
+    def variants(self) -> tuple[Self, ...]:
+        """Gates that differ from this one in what a fit cannot choose on its own rows; just this one where all can."""
+        return (self,)
+
     def standing(self, preference: Floats) -> Floats:
         """float32 [n, k]: of the preference [n, k], how much each card stands for when it is asked alone: its own."""
         return preference

@@ -28,8 +28,7 @@ class Candidate:
 
     `score`: on images and corruptions that it was not fitted on (`Observed.folds`). `worst`: in which of these cells it
     loses most against the plain average of the deck, how much accuracy, in [-1, 1], and the standard error of that;
-    routed by their own spectra and, where the gate is no dearer than allowed, by those of other
-    cells that are nearest the same reference (`Misread`).
+    routed by their own spectra and, where the gate is no dearer than allowed, by those of other cells (`Misread`).
     `behind`: how far its score lies below the best candidate's, and the standard error of that, over images. `gate`:
     fitted on all rows.
     """
@@ -70,8 +69,11 @@ class Chosen:
         return self.best.gate
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON form: the kind, its record, and that of every kind's gate of the largest budget."""
-        scores = {kind: found[-1].as_dict() for kind, found in self.candidates.items()}
+        """JSON form: the kind, its record, and that of every kind's best gate of the largest budget."""
+        largest = {
+            kind: [one for one in found if one.budget == found[-1].budget] for kind, found in self.candidates.items()
+        }
+        scores = {kind: max(found, key=lambda one: one.score.score).as_dict() for kind, found in largest.items()}
         return {"kind": self.kind, "chosen": self.best.as_dict(), "scores": scores}
 
 
@@ -133,7 +135,7 @@ def choose_gate(
 
     A gate is eligible within `most_cards` mean cards per image, the deck's `max_cards`, and `most_loss` of accuracy
     below the plain average in its worst cell, or one standard error of that more, whichever cell's spectra it is given
-    in the place of that cell's own, as far as both are nearest the same reference (`Misread`). A pass that buys nothing
+    in the place of that cell's own (`Misread`): the bound does not rest on how a shift looks. A pass that buys nothing
     is not spent: of the eligible the cheapest wins whose score is within `WORTH` or one standard error of the best
     one's (the rule of Breiman et al., CART 1984, section 3.4.3, with cards in the place of leaves, and the error of the
     paired difference in that of the best score, which is next to nothing between gates that answer nearly alike); of
@@ -160,16 +162,19 @@ def choose_gate(
         except InputError as error:
             skipped[kind] = str(error)
             continue
-        before: Judged | None = None
-        for gate, budget, *others in zip(gates, budgets, *crossed, strict=True):
-            parts = [judge(other, rows) for other, rows in zip(others, judged_on, strict=True)]
-            found = Judged.merged(parts, folds, observed)
-            if before is None or not found.same(before):  # a larger budget that changes nothing is no other gate
-                worst = found.worst(plain)
-                if allowed.cheap(gate, found.score):
-                    worst = max(worst, misread.worst(others), key=lambda one: one.loss)
-                fitted.append((gate, budget, found, worst))
-            before = found
+        before: list[Judged] = []
+        for one, budget, *others in zip(gates, budgets, *crossed, strict=True):
+            seen: list[Judged] = []
+            for gate, *parts in zip(one.variants(), *(other.variants() for other in others), strict=True):
+                judged = [judge(part, rows) for part, rows in zip(parts, judged_on, strict=True)]
+                found = Judged.merged(judged, folds, observed)
+                if not any(found.same(other) for other in before + seen):  # what changes nothing is no other gate
+                    worst = found.worst(plain)
+                    if allowed.cheap(gate, found.score):
+                        worst = max(worst, misread.worst(parts), key=lambda one: one.loss)
+                    fitted.append((gate, budget, found, worst))
+                seen.append(found)
+            before = seen
     if not fitted:
         raise InputError(f"no gate fits this deck: {'; '.join(f'{kind}: {why}' for kind, why in skipped.items())}")
     top = max(fitted, key=lambda one: allowed.order(one[0], one[2].score, one[3]))[2]

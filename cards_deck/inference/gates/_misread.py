@@ -2,8 +2,6 @@
 
 The shifts that a deck can be fitted on are few. Those that it meets may look, to any gate, like one of these and behave
 like another; so each cell is routed as each of the others, and what that costs at worst bounds what a misreading can.
-An image is taken for another one only where the spectra of both are nearest the same reference, which takes no labels
-to know and does tell severe noise from a clean image.
 """
 
 from __future__ import annotations
@@ -13,20 +11,20 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from cards_deck.inference.gates._base import BaseGate, Reading
+from cards_deck.inference.gates._base import BaseGate, Gate, Reading
 from cards_deck.inference.gates._observed import SEVERITY, AlreadyRead, Judged, Observed, Worst, judge, read
 
 IMAGES = 2000  # of each cell: every one is judged once for each cell that it is taken for
 
 
 class Misread:
-    """Observed rows, each of which can be given the spectrum of the same image in another cell, if that is alike.
+    """Observed rows, each of which can be given the spectrum of the same image in another cell.
 
     Cells are taken for those without a severity (clean and augmented images) and for every shift at its most severe. As
     many images of each are used as all cells have, at most `IMAGES`.
     """
 
-    def __init__(self, observed: Observed, plain: BaseGate) -> None:
+    def __init__(self, observed: Observed, plain: Gate) -> None:
         cells = np.unique(observed.cell)
         count = min(IMAGES, int(np.bincount(observed.cell)[cells].min()))
         rows = observed.rows(observed.image < count)
@@ -36,8 +34,6 @@ class Misread:
         donors = [observed.names.index(name) for name in shown]
         self._shown = rows.rows(np.isin(rows.cell, donors))
         self._seen = {name: self._places(cell) for name, cell in zip(shown, donors, strict=True)}
-        near, shown_near = (read(plain, some).distances.argmin(axis=1) for some in (rows, self._shown))
-        self._alike = {name: shown_near[places] == near for name, places in self._seen.items()}
 
     def _places(self, cell: int) -> NDArray[np.intp]:
         """int64 [m]: for each row, which of the shown rows is the same image in `cell`."""
@@ -46,14 +42,13 @@ class Misread:
 
     def worst(self, gates: Sequence[BaseGate]) -> Worst:
         """Where `gates`, fitted on each fold of the observed rows, fall the farthest behind the plain average."""
-        readings = [(read(gate, rows), read(gate, self._shown)) for gate, rows in zip(gates, self._judged, strict=True)]
-        worst = self._worst(gates, [own for own, _ in readings])
+        worst = self._worst(gates, [read(gate, rows) for gate, rows in zip(gates, self._judged, strict=True)])
+        readings = [read(gate, self._shown) for gate in gates]
         for name, seen in self._seen.items():
             misled = []
-            for fold, (own, shown) in zip(self._folds, readings, strict=True):
-                places, alike = seen[fold.judged], self._alike[name][fold.judged, None]
-                distances = np.where(alike, shown.distances[places], own.distances)
-                misled.append(Reading(distances, np.where(alike, shown.preference[places], own.preference)))
+            for fold, shown in zip(self._folds, readings, strict=True):
+                places = seen[fold.judged]
+                misled.append(Reading(shown.distances[places], shown.preference[places]))
             found = self._worst(gates, misled)
             if found.loss > worst.loss:
                 worst = found._replace(taken_for=name)

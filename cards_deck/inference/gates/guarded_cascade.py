@@ -24,6 +24,7 @@ from cards_deck.inference.gates.hedged_cascade import HedgedCascadeGate
 from cards_deck.spectrum import Floats
 
 LEAST = np.float32(1e-6)  # of an augmentation in an answer: a card without weight would not count as having run
+TRUSTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 MOST_SETS = 500  # of cards that are judged whether a spectrum names them or not
 
 
@@ -141,7 +142,7 @@ class GuardedCascadeGate(HedgedCascadeGate):
     ) -> tuple[Self, ...]:
         """Preference by its likelihood, each card's temperature from the cell where it is too sure the most, then what
         is sure enough of every set of cards, or of those that the rows' spectra name where that are too many; then the
-        risk that spends each budget. `trust` is always the default: on the rows of a fit more would look better.
+        risk that spends each budget. `trust` is the default, see `variants`.
         """
         weights, bias = fit_linear(observed)
         arrays = {
@@ -158,6 +159,12 @@ class GuardedCascadeGate(HedgedCascadeGate):
         fitted = dataclasses.replace(config, parameters={"trust": cls.PARAMETERS["trust"]}, arrays=arrays)
         found = tried(lambda config: cls(config, known), fitted, "risk", RISKS, observed)
         return tuple(spending(found, most_cards) for most_cards in budgets)
+
+    def variants(self) -> tuple[Self, ...]:
+        """See `BaseGate`: of each of `TRUSTS`, which ask the same cards. On the rows of a fit more would look better;
+        on others it is more accurate where the spectrum is understood, and loses more where it is not."""
+        parameters = [{**self.config.parameters, "trust": trust} for trust in TRUSTS]
+        return tuple(type(self)(dataclasses.replace(self.config, parameters=one), self.known) for one in parameters)
 
     @property
     def _last(self) -> int:
