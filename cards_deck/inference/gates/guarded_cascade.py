@@ -24,7 +24,7 @@ from cards_deck.inference.gates.hedged_cascade import HedgedCascadeGate
 from cards_deck.spectrum import Floats
 
 LEAST = np.float32(1e-6)  # of an augmentation in an answer: a card without weight would not count as having run
-TRUSTS = (0.0, 0.25, 0.5, 0.75, 1.0)
+TRUSTS = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)
 MOST_SETS = 500  # of cards that are judged whether a spectrum names them or not
 
 
