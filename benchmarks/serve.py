@@ -158,7 +158,7 @@ def pngs(n: int) -> list[bytes]:
 def main() -> None:
     """Measure, print and save."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--deck", type=Path, default=DECK, help="folder of the deck (default: the starter deck)")
+    parser.add_argument("--deck", type=Path, default=DECK, help="folder of the deck (default: the deck that is served)")
     parser.add_argument("--requests", type=int, default=100, help="requests to each server (default 100)")
     parser.add_argument("--repeats", type=int, default=3, help="servers started, at least 2 (default 3)")
     options = parser.parse_args()

@@ -112,7 +112,8 @@ def test_a_soft_guarded_cascade_knows_what_averages_stand_for(monkeypatch: pytes
     fitted = fit_gate("guarded_cascade", rows, GateConfig(max_cards=3), gate_rows.known(), most_cards=1.8)
     gentle = {"weights": 0.3 * fitted.config.arrays["weights"], "bias": np.array([0, 0, -1, 0], np.float32)}
     arrays = {**fitted.config.arrays, **gentle}
-    gate = type(fitted)(replace(fitted.config, arrays=arrays), fitted.known)
+    parameters = {**fitted.config.parameters, "trust": 0.75}
+    gate = type(fitted)(replace(fitted.config, arrays=arrays, parameters=parameters), fitted.known)
     spectra = rows.spectra.astype(np.float32)
     hard = looked_up(gate, spectra, rows.logits)
     known = ~hard.routing.unknown

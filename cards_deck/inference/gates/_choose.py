@@ -69,7 +69,7 @@ class Chosen:
         return self.best.gate
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON form: the kind, its record, and that of every kind's best gate of the largest budget."""
+        """JSON form: the kind, its record, and that of every kind's best gate of the largest budget, allowed or not."""
         largest = {
             kind: [one for one in found if one.budget == found[-1].budget] for kind, found in self.candidates.items()
         }

@@ -55,7 +55,7 @@ class GuardedCascadeGate(HedgedCascadeGate):
     never sure enough, such as more of them than the gate was fitted for.
     """
 
-    PARAMETERS: ClassVar[Mapping[str, float]] = {"risk": 0.005, "trust": 0.75}
+    PARAMETERS: ClassVar[Mapping[str, float]] = {"risk": 0.005, "trust": 0.0}
     FROM_LABELS: ClassVar[frozenset[str]] = frozenset({"trust"})
     ARRAYS: ClassVar[tuple[str, ...]] = ("weights", "bias", "temperatures", "sets", "risks", "enough")
 
