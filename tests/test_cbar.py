@@ -1,22 +1,25 @@
-"""The corruptions of CIFAR-10-C-bar against the published algorithms, run plainly with the same random draws."""
+"""The corruptions of CIFAR-10-C-bar and those in reserve against the published algorithms, run plainly with the same
+random draws."""
 
 from __future__ import annotations
 
 import itertools
 
 import numpy as np
-import published_cbar as published
+import published_cbar
+import published_reserve
 import pytest
 from published_corruptions import generator_for, pictures
 from scipy import ndimage
 from skimage.draw import line_aa
 
-from cards_deck.corruptions import REGISTRY, SEVERITIES, Draws, corrupt
+from cards_deck.corruptions import CBAR_CORRUPTIONS, REGISTRY, RESERVE_CORRUPTIONS, SEVERITIES, Draws, corrupt
 from cards_deck.corruptions._cbar_noise import radius_squared, spectral_noise
 from cards_deck.corruptions.circular_motion_blur import turns
 from cards_deck.corruptions.lines import coverage
 
-NAMES = tuple(published.LEVELS)
+LEVELS = {**published_cbar.LEVELS, **published_reserve.LEVELS}
+NAMES = tuple(LEVELS)
 
 # (largest difference in grey levels, largest share of values that may differ). The published code keeps float32 between
 # the stars and between the turns, and a value on a grey level's border may then fall to its other side; in the zoom the
@@ -37,7 +40,8 @@ def _same(got, expected, tolerance):
 
 
 def _expected(images, name, severity, seed):
-    level, reference = published.LEVELS[name][severity - 1], getattr(published, name)
+    published = published_cbar if name in published_cbar.LEVELS else published_reserve
+    level, reference = LEVELS[name][severity - 1], getattr(published, name)
     made = [reference(image, level, generator_for(image, name, severity, seed)) for image in images]
     assert all(image.dtype == np.uint8 for image in made)
     return np.stack(made)
@@ -51,7 +55,11 @@ def images():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_levels_are_the_published_ones(name):
-    assert REGISTRY.build(name).level == published.LEVELS[name]
+    assert REGISTRY.build(name).level == LEVELS[name]
+
+
+def test_every_one_is_checked_here():
+    assert set(NAMES) == {*CBAR_CORRUPTIONS, *RESERVE_CORRUPTIONS}
 
 
 @pytest.mark.parametrize("severity", SEVERITIES)

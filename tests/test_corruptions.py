@@ -17,6 +17,7 @@ from cards_deck.corruptions import (
     CORRUPTIONS,
     NOISE,
     REGISTRY,
+    RESERVE_CORRUPTIONS,
     SEVERITIES,
     VALIDATION_CORRUPTIONS,
     Draws,
@@ -45,8 +46,9 @@ def digest(pixels):
 
 
 def test_the_published_sets():
-    assert [len(names) for names in (CORRUPTIONS, VALIDATION_CORRUPTIONS, CBAR_CORRUPTIONS)] == [15, 4, 10]
-    assert len({*PUBLISHED, *CBAR_CORRUPTIONS}) == 29
+    groups = (CORRUPTIONS, VALIDATION_CORRUPTIONS, CBAR_CORRUPTIONS, RESERVE_CORRUPTIONS)
+    assert [len(names) for names in groups] == [15, 4, 10, 10]
+    assert len({name for names in groups for name in names}) == 39
     assert set(PUBLISHED) <= set(NAMES)
     assert NOISE == ("gaussian_noise", "shot_noise", "impulse_noise")
 

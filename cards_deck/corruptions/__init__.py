@@ -4,7 +4,9 @@
 Hendrycks and Dietterich, "Benchmarking Neural Network Robustness to Common Corruptions and Perturbations", ICLR 2019;
 constants and algorithms from ImageNet-C/create_c/make_cifar_c.py of github.com/hendrycks/robustness.
 `CBAR_CORRUPTIONS` are the 10 of CIFAR-10-C-bar: Mintun, Kirillov and Xie, "On Interaction Between Augmentations and
-Corruptions in Natural Corruption Robustness", NeurIPS 2021.
+Corruptions in Natural Corruption Robustness", NeurIPS 2021. `RESERVE_CORRUPTIONS` are ten that they made for CIFAR-10
+as well and did not take into it: they are in no benchmark here, so that what is chosen on them was chosen on nothing
+that is reported. Five of them are in ImageNet-C-bar; severities are every second of the ten levels that they give.
 
 Severities are defined at 32 x 32; for a larger image every length in pixels grows with size / 32, as each corruption
 says. The published images cannot be made again bit for bit (their script seeds nothing), so results on these are called
@@ -28,6 +30,7 @@ __all__ = [
     "CORRUPTIONS",
     "NOISE",
     "REGISTRY",
+    "RESERVE_CORRUPTIONS",
     "SEVERITIES",
     "VALIDATION_CORRUPTIONS",
     "Corruption",
@@ -67,6 +70,18 @@ CBAR_CORRUPTIONS: tuple[str, ...] = (
     "ripple",
     "sparkles",
     "transverse_chromatic_abberation",
+)
+RESERVE_CORRUPTIONS: tuple[str, ...] = (
+    "single_frequency_greyscale",
+    "cocentric_sine_waves",
+    "plasma_noise",
+    "perlin_noise",
+    "caustic_refraction",
+    "blue_noise",
+    "scatter",
+    "chromatic_abberation",
+    "hue_shift",
+    "color_dither",
 )
 NOISE = CORRUPTIONS[:3]
 SEVERITIES = (1, 2, 3, 4, 5)

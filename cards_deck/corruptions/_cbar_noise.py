@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 from scipy import fft
 
-from cards_deck.corruptions._base import Floats
+from cards_deck.corruptions._base import Draws, Floats
 
 
 @cache
@@ -32,6 +32,12 @@ def spectral_noise(generator: np.random.Generator, amplitude: Floats) -> Floats:
     spectrum = np.roll(amplitude * np.concatenate(halves, axis=1), size // 2, axis=(0, 1))
     noise: Floats = fft.ifft2(spectrum, overwrite_x=True).real
     return np.asarray(noise / noise.std())
+
+
+def coloured_noise(draws: Draws, amplitude: Floats) -> Floats:
+    """A field of `spectral_noise` for every channel, float64 [n, size, size, 3]."""
+    fields = [[spectral_noise(generator, amplitude) for _ in range(3)] for generator in draws.generators]
+    return np.moveaxis(np.array(fields), 1, -1)
 
 
 def _turns(

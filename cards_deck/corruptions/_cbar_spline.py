@@ -9,6 +9,7 @@ from cards_deck.corruptions._base import Floats
 from cards_deck.corruptions._geometry import reflect_101
 
 Indices = npt.NDArray[np.int64]
+TIE = 1e-9  # a value half-way between two levels is rounded up whatever the last bits of its sum
 
 
 def cubic_taps(at: Floats, size: int) -> tuple[Indices, Floats]:

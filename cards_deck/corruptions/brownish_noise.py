@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cards_deck.corruptions._base import REGISTRY, Draws, Images
-from cards_deck.corruptions._cbar_noise import radius_squared, spectral_noise
+from cards_deck.corruptions._cbar_noise import coloured_noise, radius_squared
 
 
 @REGISTRY.register("brownish_noise")
@@ -23,8 +23,5 @@ class BrownishNoise:
 
     def __call__(self, images: Images, severity: int, draws: Draws) -> Images:
         """See `Corruption`."""
-        amplitude = 1 / (radius_squared(images.shape[1]) + 1)
-        intensity = self.level[severity - 1] * 64 / 10
-        fields = [[spectral_noise(generator, amplitude) for _ in range(3)] for generator in draws.generators]
-        noise = np.moveaxis(np.array(fields), 1, -1)
-        return np.clip(images + intensity * noise, 0, 255).astype(np.uint8)
+        noise = coloured_noise(draws, 1 / (radius_squared(images.shape[1]) + 1))
+        return np.clip(images + self.level[severity - 1] * 64 / 10 * noise, 0, 255).astype(np.uint8)

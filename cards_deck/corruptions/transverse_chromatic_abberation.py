@@ -9,9 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cards_deck.corruptions._base import REGISTRY, Draws, Floats, Images
-from cards_deck.corruptions._cbar_spline import cubic_taps
-
-_TIE = 1e-9  # a value half-way between two levels is rounded up whatever the last bits of its sum
+from cards_deck.corruptions._cbar_spline import TIE, cubic_taps
 
 
 @REGISTRY.register("transverse_chromatic_abberation")
@@ -36,7 +34,7 @@ class TransverseChromaticAbberation:
         for place, factor in enumerate((1.0, 1.0 + largest / 2, 1.0 + largest)):
             channel = np.argmax(order == place, axis=1)
             out[everyone, channel] = _enlarged(planes[everyone, channel], factor)
-        return np.floor(np.clip(np.moveaxis(out, 1, -1), 0, 255) + (0.5 + _TIE)).astype(np.uint8)
+        return np.floor(np.clip(np.moveaxis(out, 1, -1), 0, 255) + (0.5 + TIE)).astype(np.uint8)
 
 
 def _enlarged(planes: Floats, factor: float) -> Floats:
