@@ -90,9 +90,9 @@ class Validation:
 
 
 def measure_validation(measurer: Measurer, images: Dataset, *, seed: int, threads: int) -> Validation:
-    """Every card on validation images as they are and under the validation corruptions, never those of a suite."""
+    """Every card on validation images as they are and under the corruptions that no suite measures."""
     cells = RegeneratedCells(images, seed)
-    names = [(name, severity) for name in corruptions.VALIDATION_CORRUPTIONS for severity in corruptions.SEVERITIES]
+    names = [(name, severity) for name in corruptions.HELD_BACK_CORRUPTIONS for severity in corruptions.SEVERITIES]
     jobs = [clean_job(images, "validation clean"), *(cell_job(cells, *cell, prefix="validation ") for cell in names)]
     progress = Progress(len(jobs) * len(images), "validation")
     answers = tuple(measurer.run(jobs, threads=threads, progress=progress))

@@ -32,13 +32,19 @@ def test_a_gate_knows_what_averages_are_made_of(tmp_path: Path) -> None:
 
 
 def test_a_spectrum_that_speaks_for_the_parts_of_an_average_speaks_for_it() -> None:
-    """Half of it for each of two cards, of which `half` is the average; then nearly all for one of them."""
+    """Half of it for each of two cards, of which `half` is the average; then nearly all for one of them: 0.98 for its
+    augmentation, which counts by its third power."""
     rings = ring_count(DECK.image_size)
-    for preferred, name, share in (([0.5, 0.48, 0.01, 0.01], "half", 0.98), ([0.97, 0.01, 0.01, 0.01], "base", 0.97)):
+    cubed = 0.98**3 / (0.98**3 + 0.02**3)
+    for preferred, name, share in (
+        ([0.49, 0.49, 0.01, 0.01], "half", (1 + 0.98) / 2),
+        ([0.97, 0.01, 0.01, 0.01], "base", cubed * (1 + 0.97 / 0.98) / 2),
+    ):
         bias = np.zeros(6, np.float32)
         bias[1:5] = np.log(preferred)
         arrays = {
-            "weights": np.zeros((rings, 6), np.float32), "bias": bias, "temperatures": np.ones(6, np.float32),
+            "ordinary": np.zeros(rings, np.float32), "whitening": np.eye(rings, dtype=np.float32),
+            "weights": np.zeros((1, 6), np.float32), "bias": bias, "temperatures": np.ones(6, np.float32),
             "sets": np.zeros((0, 6), np.float32), "risks": np.zeros(1, np.float32),
             "enough": np.zeros((1, 0), np.float32),
         }  # fmt: skip

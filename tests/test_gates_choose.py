@@ -10,7 +10,7 @@ from gate_rows import CELLS, SKILL, known, observed
 
 from cards_deck.errors import InputError
 from cards_deck.gate_config import GateConfig
-from cards_deck.inference.gates import GATES, Candidate, Chosen, Judged, Observed, choose_gate, fit_gate, judge
+from cards_deck.inference.gates import GATES, Chosen, Judged, Observed, choose_gate, fit_gate, judge
 
 ROWS, OTHERS = observed(), observed(seed=1)
 
@@ -48,22 +48,21 @@ def test_a_larger_budget_is_spent_only_where_it_helps() -> None:
 
 
 def test_no_gate_is_chosen_that_loses_too_much_in_a_cell() -> None:
-    """Gates fitted without the fog send it to the wrong cards, and still score best on average; others would, were an
-    image taken for one of another cell. (`guarded_cascade` scores as well without that.)"""
+    """Gates fitted without the fog send it to the wrong cards, and still score best on average."""
     cells = ("clean", "fog 1", "blur 1")
-    kinds = sorted({*GATES.names()} - {"guarded_cascade"})
-    fair = observed(cells=cells, skill=np.vstack([SKILL[:3], [2.4, 2.4, 2.4]]))
+    kinds = sorted({*GATES.names()} - {"guarded_cascade"})  # which scores as well without that
+    fair = observed(seed=2, cells=cells, skill=np.vstack([SKILL[:3], [2.4, 2.4, 2.4]]))
 
     def chosen(most_loss: float, rows: Observed = fair) -> Chosen:
         limits = GateConfig(max_cards=2)
         return choose_gate(rows, known(), limits, kinds=kinds, most_cards=2.0, most_loss=most_loss)
 
-    free, tight = chosen(1.0), chosen(0.12)
+    free, tight = chosen(1.0), chosen(0.05)
     cheap = [one for found in free.candidates.values() for one in found if one.score.cards <= 2.01]
     best = max(cheap, key=lambda one: one.score.score)
     assert best.score.score - free.best.score.score <= free.best.behind[1] + 1e-9
-    within = [one for one in cheap if one.worst.surely <= 0.12]
-    assert tight.best.worst.surely <= 0.12 < free.best.worst.surely
+    within = [one for one in cheap if one.worst.surely <= 0.05]
+    assert tight.best.worst.surely <= 0.05 < free.best.worst.surely
     top = max(within, key=lambda one: one.score.score)
     assert top.score.score - tight.best.score.score <= max(tight.best.behind[1], 0.001) + 1e-9
     # Where no gate loses so little, the one that loses least.
@@ -76,18 +75,24 @@ def test_no_gate_is_chosen_that_loses_too_much_in_a_cell() -> None:
 
 
 def test_how_far_an_answer_goes_by_the_spectrum_is_chosen_within_the_bound() -> None:
-    """A guarded cascade is more accurate with some trust, and loses more where the spectrum is misread."""
+    """Haze looks as clean images do, of which the cards know nothing that know them."""
+    skill = np.column_stack([SKILL, [0.0, 1.5, 1.5, 1.5]])
+    rows = observed(seed=1, cells=("clean", "rough", "dull", "haze 1"), skill=skill)
 
-    def chosen(most_loss: float) -> Candidate:
-        limits = GateConfig(max_cards=2)
-        return choose_gate(ROWS, known(), limits, kinds=["guarded_cascade"], most_cards=2.0, most_loss=most_loss).best
+    def chosen(most_loss: float) -> Chosen:
+        limits = GateConfig(max_cards=3)
+        return choose_gate(rows, known(), limits, kinds=["guarded_cascade"], most_cards=3.0, most_loss=most_loss)
 
-    free, tight = chosen(1.0), chosen(0.1)
-    trust, less = (one.gate.config.parameters["trust"] for one in (free, tight))
+    free, tight = chosen(1.0), chosen(0.05).best
+    trust, less = (one.gate.config.parameters["trust"] for one in (free.best, tight))
     assert trust > less
-    assert free.score.cards == tight.score.cards
-    assert free.score.score > tight.score.score
-    assert tight.worst.surely <= 0.1 < free.worst.surely
+    assert tight.worst.surely <= 0.05 < free.best.worst.surely
+    alike = [one for one in free.candidates["guarded_cascade"] if one.budget == free.best.budget]
+    assert len({one.score.cards for one in alike}) == 1
+    by_trust = sorted((one.gate.config.parameters["trust"], one.worst.loss) for one in alike)
+    assert len(by_trust) > 2
+    assert [loss for _, loss in by_trust] == sorted(loss for _, loss in by_trust)
+    assert {one.worst.cell for one in alike} == {"haze 1"}
 
 
 def test_the_plain_average_is_not_chosen_beyond_the_decks_limit() -> None:
@@ -110,7 +115,7 @@ def test_differences_of_gates_are_paired_over_images() -> None:
     assert error == pytest.approx(np.std(of_image, ddof=1) * np.sqrt(60))
     again = np.random.default_rng(0).integers(0, 60, (4000, 60))
     assert error == pytest.approx(np.array(of_image)[again].sum(axis=1).std(), rel=0.1)
-    cell, loss, spread, _ = one.worst(other)
+    cell, loss, spread = one.worst(other)
     losses = {name: (other.right * 1.0 - one.right)[OTHERS.cell == place].mean() for place, name in enumerate(CELLS)}
     assert (cell, loss) == (max(losses, key=lambda name: losses[name]), pytest.approx(max(losses.values())))
     there = (other.right * 1.0 - one.right)[OTHERS.cell == CELLS.index(cell)]

@@ -55,6 +55,11 @@ def test_folds_judge_every_row_once_by_other_images_and_other_shifts() -> None:
         ROWS.rows(ROWS.image == 0).folds()
     with pytest.raises(InputError, match="at least two images of each cell"):
         ROWS.rows((ROWS.cell == 0) | (ROWS.image == 0)).folds()
+    many = observed(skill=np.repeat(SKILL[:, :1], 8, axis=1), cells=("clean", *(f"{name} 1" for name in "abcdefg")))
+    left_out = [set(many.cell[fold.judged].tolist()) for fold in many.folds()]
+    assert left_out[::2] == [{0}, {1, 6}, {2, 7}, {3}, {4}, {5}], "seven corruptions in five groups"
+    for fold in many.folds():
+        assert not {*many.cell[fold.fitted].tolist()} & {*many.cell[fold.judged].tolist()} - {0}
     alone = observed(skill=SKILL[:, :1], cells=("fog 1",))
     assert [int(fold.fitted.sum()) for fold in alone.folds()] == [30, 30], "a shift that is all there is"
 

@@ -73,7 +73,7 @@ def _promise(deck: Deck) -> str:
         return ""
     worst = "nowhere below the average of all"
     if found.loss > 0:
-        worst = f"at worst {100 * found.loss:.1f} points below the average of all ({found.where})"
+        worst = f"at worst {100 * found.loss:.1f} points below the average of all ({found.cell})"
     more = "" if found.kept else f", more than the {100 * found.most_loss:g} allowed: no other gate loses less"
     return f"; on validation images {made['chosen']['cards']:.2f} cards per image, {worst}{more}"
 

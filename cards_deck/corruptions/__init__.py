@@ -7,6 +7,7 @@ constants and algorithms from ImageNet-C/create_c/make_cifar_c.py of github.com/
 Corruptions in Natural Corruption Robustness", NeurIPS 2021. `RESERVE_CORRUPTIONS` are ten that they made for CIFAR-10
 as well and did not take into it: they are in no benchmark here, so that what is chosen on them was chosen on nothing
 that is reported. Five of them are in ImageNet-C-bar; severities are every second of the ten levels that they give.
+`HELD_BACK_CORRUPTIONS` are both kinds that no suite measures: gates are fitted and judged on these.
 
 Severities are defined at 32 x 32; for a larger image every length in pixels grows with size / 32, as each corruption
 says. The published images cannot be made again bit for bit (their script seeds nothing), so results on these are called
@@ -28,6 +29,7 @@ from cards_deck.registry import discover
 __all__ = [
     "CBAR_CORRUPTIONS",
     "CORRUPTIONS",
+    "HELD_BACK_CORRUPTIONS",
     "NOISE",
     "REGISTRY",
     "RESERVE_CORRUPTIONS",
@@ -83,6 +85,7 @@ RESERVE_CORRUPTIONS: tuple[str, ...] = (
     "hue_shift",
     "color_dither",
 )
+HELD_BACK_CORRUPTIONS = (*VALIDATION_CORRUPTIONS, *RESERVE_CORRUPTIONS)
 NOISE = CORRUPTIONS[:3]
 SEVERITIES = (1, 2, 3, 4, 5)
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from cards_deck.card import Card
+from cards_deck.corruptions import HELD_BACK_CORRUPTIONS
 from cards_deck.costs import card_costs
 from cards_deck.data import Dataset
 from cards_deck.deck import Deck, GateConfig, originals_of
@@ -38,7 +39,7 @@ def make_deck(
     seed: int = 0,
 ) -> Deck:
     """Return a deck whose order and gate are chosen on validation images: clean, as augmented in training and under
-    the four validation corruptions, never under those that it will be measured on.
+    corruptions that no suite measures, never under those that it will be measured on.
 
     What was measured is recorded without the commit and date: the same recipe gives the same bytes whoever runs it. The
     report of a released deck, which names its cards by id, carries both. `measured["gate"]` holds every kind's scores.
@@ -52,10 +53,9 @@ def make_deck(
         gate: its kind, or "auto" for the cheapest of those that score best on images that they were not fitted on.
         max_cards: most cards that may answer one image.
         most_cards: most cards that may answer an image on average, on validation images.
-        most_loss: most accuracy, in [0, 1], that the gate may lose against the plain average in any validation cell,
-            also where its images are routed by the spectra of another cell.
+        most_loss: most accuracy, in [0, 1], that the gate may lose against the plain average in any validation cell.
         reference_images: per augmentation.
-        corrupted_images: validation images under each validation corruption and severity.
+        corrupted_images: validation images under each of these corruptions and severities.
         seed: of the augmented images and the corruptions.
     """
     if not cards:
@@ -64,7 +64,9 @@ def make_deck(
     few = train.subset(np.random.default_rng(seed).permutation(len(train))[:reference_images])
     references = build_references({n: augmented(few.images, a, seed) for n, a in augmentations.items()})
     ordered = sorted(cards, key=lambda card: card.name)  # whatever their order: the same deck
-    trials, observed = measure(ordered, Domains(validation, augmentations, seed, corrupted_images))
+    trials, observed = measure(
+        ordered, Domains(validation, augmentations, seed, corrupted_images, HELD_BACK_CORRUPTIONS)
+    )
     places = sorted(range(len(ordered)), key=lambda place: -trials[place].score)
     deck = Deck(
         name=name, version=version, classes=validation.classes, image_size=validation.images.shape[1],
@@ -126,7 +128,7 @@ def refit_gate(
         kind: of the gate, or "auto" for the best.
         most_cards: most cards that may answer an image on average; None: as many as the deck's gate was allowed.
         most_loss: most accuracy to lose against the plain average in a validation cell; None: as the deck's gate.
-        corrupted_images: validation images under each validation corruption and severity.
+        corrupted_images: validation images under each of these corruptions and severities.
         seed: of the augmented images and the corruptions.
     """
     before = deck.measured.get("gate", {})
@@ -135,5 +137,5 @@ def refit_gate(
     if most_loss is None:
         most_loss = float(before.get("most_loss", MOST_LOSS))
     augmentations = augmentations_of(deck.cards[place] for place in deck.originals)
-    _, observed = measure(deck.cards, Domains(validation, augmentations, seed, corrupted_images))
+    _, observed = measure(deck.cards, Domains(validation, augmentations, seed, corrupted_images, HELD_BACK_CORRUPTIONS))
     return with_gate(deck, observed, kind, most_cards=most_cards, most_loss=most_loss), observed

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from cards_deck.card import Card
-from cards_deck.corruptions import SEVERITIES, VALIDATION_CORRUPTIONS, corrupt
+from cards_deck.corruptions import RESERVE_CORRUPTIONS, SEVERITIES, VALIDATION_CORRUPTIONS, corrupt
 from cards_deck.corruptions._base import PUBLISHED_SIZE
 from cards_deck.data import Dataset
 from cards_deck.errors import InputError
@@ -57,19 +57,21 @@ class Domains:
         validation: held-out images.
         augmentations: by name, as records describe them; each makes one domain of all images.
         seed: of augmented images and corruptions.
-        corrupted: images under each validation corruption and severity, the first of `validation`.
+        corrupted: images under each corruption and severity, the first of `validation`.
+        corruptions: by name, none of which any suite measures.
     """
 
     validation: Dataset
     augmentations: Mapping[str, dict[str, Any]]
     seed: int = 0
     corrupted: int = 2000
+    corruptions: tuple[str, ...] = VALIDATION_CORRUPTIONS
 
     @property
     def names(self) -> tuple[str, ...]:
         """Clean first, then the augmentations, then corruptions; those are not defined below 32 pixels."""
         large = self.validation.images.shape[1] >= PUBLISHED_SIZE
-        cells = [f"{name} {severity}" for name in VALIDATION_CORRUPTIONS for severity in SEVERITIES]
+        cells = [f"{name} {severity}" for name in self.corruptions for severity in SEVERITIES]
         return (CLEAN, *self.augmentations, *(cells if large and self.corrupted > 0 else ()))
 
     def images(self, name: str) -> Images:
@@ -83,6 +85,10 @@ class Domains:
         return corrupt(images[: self.corrupted], corruption, int(severity), seed=self.seed)
 
 
+def _reserved(domain: str) -> bool:
+    return domain.rsplit(" ", 1)[0] in RESERVE_CORRUPTIONS
+
+
 @dataclass(frozen=True, eq=False)
 class Trial:
     """One card's `accuracy` in [0, 1] by domain, `n` clean images."""
@@ -93,15 +99,15 @@ class Trial:
 
     @property
     def score(self) -> float:
-        """Half clean accuracy, half the mean over the other domains."""
-        others = [value for name, value in self.accuracy.items() if name != CLEAN]
+        """Half clean accuracy, half the mean over the augmentations and the validation corruptions."""
+        others = [value for name, value in self.accuracy.items() if name != CLEAN and not _reserved(name)]
         return float(np.mean([self.accuracy[CLEAN], np.mean(others)])) if others else self.accuracy[CLEAN]
 
     @property
     def record(self) -> dict[str, Any]:
-        """What a deck keeps: clean accuracy, the mean over the corruptions, accuracy clean and on each augmentation,
-        and the score that orders the deck."""
-        cells = [value for name, value in self.accuracy.items() if " " in name]
+        """What a deck keeps: clean accuracy, the mean over the validation corruptions, accuracy clean and on each
+        augmentation, and the score that orders the deck."""
+        cells = [value for name, value in self.accuracy.items() if " " in name and not _reserved(name)]
         found: dict[str, Any] = {"n": self.n, "accuracy": round(self.accuracy[CLEAN], 6)}
         if cells:
             found["corrupted"] = round(float(np.mean(cells)), 6)

@@ -21,7 +21,7 @@ from cards_deck.inference.gates._base import shares as equal_shares
 from cards_deck.inference.gates._preference import spent
 from cards_deck.inference.gates._profile import ring_means
 from cards_deck.inference.gates.cascade import CascadeGate
-from cards_deck.inference.gates.guarded_cascade import GuardedCascadeGate
+from cards_deck.inference.gates.guarded_cascade import FOCUS, LEAST, GuardedCascadeGate
 from cards_deck.inference.gates.softmax import SoftmaxGate
 from cards_deck.spectrum import Floats
 
@@ -60,11 +60,13 @@ class SoftGate:
             order = self._arrays["order"].long()[: self.gate.limit]
             scores[order] = -torch.arange(len(order)).to(spectra)
             return torch.softmax(scores, dim=0).expand(len(flat), -1)
+        if isinstance(self.gate, GuardedCascadeGate):
+            away = (flat @ rings - arrays["ordinary"]) @ arrays["whitening"]
+            strange = (away.square().sum(dim=1, keepdim=True) + _TINY).sqrt()
+            scores = strange @ arrays["weights"] + arrays["bias"]
+            return torch.softmax(scores.masked_fill(torch.from_numpy(self.gate.averages), _FAR), dim=1)
         if not isinstance(self.gate, SoftmaxGate):
-            scores = flat @ rings @ arrays["weights"] + arrays["bias"]
-            if isinstance(self.gate, GuardedCascadeGate):
-                scores = scores.masked_fill(torch.from_numpy(self.gate.averages), _FAR)
-            return torch.softmax(scores, dim=1)
+            return torch.softmax(flat @ rings @ arrays["weights"] + arrays["bias"], dim=1)
         squares = (flat[:, None] - self._references.to(spectra)).square() @ rings
         nearness = -(squares * arrays["radial"]).sum(dim=2) / arrays["temperatures"]
         known = self.gate.known
@@ -112,7 +114,8 @@ class SoftGate:
         """
         calibrated = torch.log_softmax(cards / self._arrays["temperatures"].to(cards)[:, None, None], dim=2).exp()
         seen, last = preference.detach().float().numpy(), min(self.gate.limit, self.gate.cards)
-        shares = torch.softmax(SHARPNESS * (self._standing(preference) + _TINY).log(), dim=1)
+        first = SHARPNESS * (self._standing(preference) + _TINY).log()
+        shares = torch.softmax(first.masked_fill(torch.from_numpy(self._behind()), _FAR), dim=1)
         believed, needed = shares, shares @ self._needed(np.eye(self.gate.cards, dtype=np.bool_)).to(preference)
         asked = largest(self._standing(preference).detach().float().numpy(), 1)
         for step in range(1, last + 1):
@@ -133,8 +136,19 @@ class SoftGate:
         """[n, k]: how much of the preference each card stands for; who has most is asked first."""
         if not isinstance(self.gate, GuardedCascadeGate):
             return preference
-        parts = torch.from_numpy(self.gate.parts).to(preference)
-        return torch.minimum(preference[:, None, :], parts).sum(dim=2)
+        parts, under = (torch.from_numpy(table).to(preference) for table in (self.gate.parts, self.gate.under))
+        each = (preference @ under).clamp(min=float(LEAST))
+        focused = each**FOCUS
+        focused = focused / focused.sum(dim=1, keepdim=True)
+        by_card = preference * ((focused / each) @ under.T)
+        by_augmentation = torch.minimum(focused[:, None, :], under).sum(dim=2)
+        return (by_augmentation + torch.minimum(by_card[:, None, :], parts).sum(dim=2)) / 2
+
+    def _behind(self) -> Bools:
+        """[k]: cards that are never asked first, since one before them always stands for as much."""
+        if not isinstance(self.gate, GuardedCascadeGate):
+            return np.zeros(self.gate.cards, np.bool_)
+        return self.gate.behind
 
     def _hard(self, preference: Floats, ran: Bools) -> tuple[Floats, Floats]:
         """Weights [n, k] of the cards that ran in their answer, and where it is asked how sure they are."""

@@ -126,11 +126,10 @@ def _promised(made: Json | None) -> str:
     if found is None:
         return ""
     more = "" if found.kept else "; no other gate lost less"
-    misled = "" if found.taken_for is None else ", also where its images are routed by the spectra of any other cell"
     return (
         f" Whoever made the deck allowed it {100 * found.most_loss:g} points in any cell of validation images, with "
-        f"each corruption left out of the fit that was judged on it{misled}; at worst it lost "
-        f"{100 * found.loss:.1f} there ({found.where}){more}."
+        f"each corruption left out of the fit that was judged on it; at worst it lost "
+        f"{100 * found.loss:.1f} there ({found.cell}){more}."
     )
 
 

@@ -46,12 +46,16 @@ def _deck(suites: Suites) -> dict[str, str]:
     if validation:
         facts["Validation"] = (
             f"temperatures and gates were fitted on {validation['n']:,} held-out training images, clean "
-            "and under the four validation corruptions, none of which is in the benchmark"
+            f"and under {_corruptions(validation['cells'])} corruptions, none of which is in the benchmark"
         )
         found = validation.get("classifier")
         if found:
             facts["Validation"] += f"; the classifier tells the kinds apart on {percent(found['accuracy'])} % of images"
     return facts
+
+
+def _corruptions(cells: list[str]) -> int:
+    return len({cell.rsplit(" ", 1)[0] for cell in cells if " " in cell})
 
 
 def _suite(suite: Json) -> dict[str, str]:

@@ -1,8 +1,8 @@
 """A learned rival of the gate: a linear classifier of corruptions on the spectrum, which then picks one card.
 
-Softmax regression on standardised log-amplitude spectra, trained on validation images as they are and under the
-validation corruptions (one class each, all severities together). Each class goes to the card that is best on its
-validation cells. It sees what the gate sees, and has labels of corruptions that the gate has not.
+Softmax regression on standardised log-amplitude spectra, trained on validation images as they are and under
+corruptions that no suite measures (one class each, all severities together). Each class goes to the card that is best
+on its validation cells. It sees what the gate sees, and has labels of corruptions that the gate has not.
 """
 
 from __future__ import annotations

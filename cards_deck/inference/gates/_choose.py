@@ -12,7 +12,6 @@ from typing import Any
 from cards_deck.errors import InputError
 from cards_deck.gate_config import GateConfig
 from cards_deck.inference.gates._base import GATES, BaseGate, Known
-from cards_deck.inference.gates._misread import Misread
 from cards_deck.inference.gates._observed import Judged, Observed, Score, Worst, judge
 from cards_deck.inference.gates.uniform import UniformGate
 
@@ -27,8 +26,7 @@ class Candidate:
     """A kind fitted for one budget.
 
     `score`: on images and corruptions that it was not fitted on (`Observed.folds`). `worst`: in which of these cells it
-    loses most against the plain average of the deck, how much accuracy, in [-1, 1], and the standard error of that;
-    routed by their own spectra and, where the gate is no dearer than allowed, by those of other cells (`Misread`).
+    loses most against the plain average of the deck, how much accuracy, in [-1, 1], and the standard error of that.
     `behind`: how far its score lies below the best candidate's, and the standard error of that, over images. `gate`:
     fitted on all rows.
     """
@@ -45,7 +43,7 @@ class Candidate:
         return {
             **self.score.as_dict(), "budget": self.budget, "behind": behind, "standard_error": error,
             "worst_validation_cell": self.worst.cell, "worst_validation_loss": round(self.worst.loss, 6),
-            "worst_validation_error": round(self.worst.error, 6), "worst_validation_taken_for": self.worst.taken_for,
+            "worst_validation_error": round(self.worst.error, 6),
         }  # fmt: skip
 
 
@@ -130,16 +128,15 @@ def choose_gate(
     costs: Sequence[float] | None = None,
 ) -> Chosen:
     """Fit the kinds (None: all) for several budgets, score each gate on what it was not fitted on: the other half of
-    the images, and of the corruptions one at a time (`Observed.folds`). What users send is unlike the four that a deck
-    can be fitted on.
+    the images, and corruptions that were left out (`Observed.folds`). What users send is unlike those that a deck can
+    be fitted on.
 
     A gate is eligible within `most_cards` mean cards per image, the deck's `max_cards`, and `most_loss` of accuracy
-    below the plain average in its worst cell, or one standard error of that more, whichever cell's spectra it is given
-    in the place of that cell's own (`Misread`): the bound does not rest on how a shift looks. A pass that buys nothing
-    is not spent: of the eligible the cheapest wins whose score is within `WORTH` or one standard error of the best
-    one's (the rule of Breiman et al., CART 1984, section 3.4.3, with cards in the place of leaves, and the error of the
-    paired difference in that of the best score, which is next to nothing between gates that answer nearly alike); of
-    equally cheap ones the best, then the one that has learned fewer numbers. Where none loses so little, the one wins
+    below the plain average in its worst cell, or one standard error of that more. A pass that buys nothing is not
+    spent: of the eligible the cheapest wins whose score is within `WORTH` or one standard error of the best one's (the
+    rule of Breiman et al., CART 1984, section 3.4.3, with cards in the place of leaves, and the error of the paired
+    difference in that of the best score, which is next to nothing between gates that answer nearly alike); of equally
+    cheap ones the best, then the one that has learned fewer numbers. Where none loses so little, the one wins
     that loses least, and where none is so cheap, the cheapest. Every gate is then fitted on all rows. Kinds that do not
     fit the deck (such as one that needs a reference for each card) are skipped. InputError where all are, for a budget
     below one card or a loss outside [0, 1].
@@ -152,7 +149,7 @@ def choose_gate(
     folds = observed.folds()
     fitted_on, judged_on = ([observed.rows(rows) for rows in side] for side in zip(*folds, strict=True))
     average = UniformGate(limits.with_kind("uniform"), known)
-    plain, misread = judge(average, observed), Misread(observed, average)
+    plain = judge(average, observed)
     fitted: list[tuple[BaseGate, float, Judged, Worst]] = []
     skipped: dict[str, str] = {}
     for kind in sorted(GATES.names() if kinds is None else kinds):
@@ -169,10 +166,7 @@ def choose_gate(
                 judged = [judge(part, rows) for part, rows in zip(parts, judged_on, strict=True)]
                 found = Judged.merged(judged, folds, observed)
                 if not any(found.same(other) for other in before + seen):  # what changes nothing is no other gate
-                    worst = found.worst(plain)
-                    if allowed.cheap(gate, found.score):
-                        worst = max(worst, misread.worst(parts), key=lambda one: one.loss)
-                    fitted.append((gate, budget, found, worst))
+                    fitted.append((gate, budget, found, found.worst(plain)))
                 seen.append(found)
             before = seen
     if not fitted:

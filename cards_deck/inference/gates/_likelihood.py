@@ -101,20 +101,24 @@ def fit_linear(observed: Observed) -> tuple[Floats, Floats]:
 
 
 def _fit_linear(observed: Observed) -> tuple[Floats, Floats]:
-    features = profiles(observed).astype(np.float64)
-    mean = observed.share @ features
-    spread = np.sqrt(observed.share @ np.square(features - mean)) + 1e-6
-    features = (features - mean) / spread
-    rings, cards = features.shape[1], len(observed.logits)
+    return fit_mixture(profiles(observed), calibrated_right(observed), observed.share)
 
-    right = calibrated_right(observed)
+
+def fit_mixture(features: Floats, right: Doubles, share: Doubles) -> tuple[Floats, Floats]:
+    """(weights float32 [f, e], bias float32 [e]) with which the softmax of features [m, f] @ weights + bias mixes
+    experts best, that give the labels the probabilities `right` [m, e]; `share` [m] is each row's weight. Features are
+    brought to unit variance first."""
+    mean = share @ features
+    spread = np.sqrt(share @ np.square(features - mean)) + 1e-6
+    scaled = (features - mean) / spread
+    count, experts = features.shape[1], right.shape[1]
 
     def loss(flat: Doubles) -> tuple[float, Doubles]:
-        weights = flat[:-cards].reshape(rings, cards)
-        value, slope = mixture_loss(features @ weights + flat[-cards:], right, observed.share)
+        weights = flat[:-experts].reshape(count, experts)
+        value, slope = mixture_loss(scaled @ weights + flat[-experts:], right, share)
         value += PENALTY * float(np.square(weights).sum())
-        return value, np.concatenate([(features.T @ slope + 2 * PENALTY * weights).ravel(), slope.sum(axis=0)])
+        return value, np.concatenate([(scaled.T @ slope + 2 * PENALTY * weights).ravel(), slope.sum(axis=0)])
 
-    found = minimised(loss, np.zeros((rings + 1) * cards))
-    weights = found[:-cards].reshape(rings, cards) / spread[:, None]
-    return weights.astype(np.float32), (found[-cards:] - mean @ weights).astype(np.float32)
+    found = minimised(loss, np.zeros((count + 1) * experts))
+    weights = found[:-experts].reshape(count, experts) / spread[:, None]
+    return weights.astype(np.float32), (found[-experts:] - mean @ weights).astype(np.float32)

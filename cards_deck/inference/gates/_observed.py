@@ -20,6 +20,7 @@ from cards_deck.spectrum import Floats
 
 CLEAN = "clean"  # images without any shift, wherever accuracies are kept by domain
 SEVERITY = re.compile(r" \d+$")  # what tells the cells of one shift apart
+LEFT_OUT = 5  # groups of corruptions: each is one fit more
 CHUNK = 4096  # images at a time: bounds memory
 Doubles = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -33,13 +34,11 @@ class Fold(NamedTuple):
 
 
 class Worst(NamedTuple):
-    """The cell in which a gate loses most against another, how much accuracy, and the standard error of that; and
-    where the gate was given the spectra of another cell's images, of which ("" for their own)."""
+    """The cell in which a gate loses most against another, how much accuracy, and the standard error of that."""
 
     cell: str
     loss: float
     error: float
-    taken_for: str = ""
 
     @property
     def surely(self) -> float:
@@ -103,20 +102,20 @@ class Observed:
 
     def folds(self) -> tuple[Fold, ...]:
         """Every row is judged once, by a gate that knows neither its image nor its shift: fitted on the other half of
-        the images, without any severity of the same corruption. Clean and augmented images are no shift: the deck was
-        trained for them. A shift that is all there is has to be fitted on. InputError for fewer than two images in a
-        cell."""
+        the images, without any severity of the same corruption. Up to `LEFT_OUT` corruptions are left out one at a
+        time, more of them in as many groups. Clean and augmented images are no shift: the deck was trained for them.
+        Shifts that are all there is have to be fitted on. InputError for fewer than two images in a cell."""
         even = self.image % 2 == 0
         counts = np.bincount(self.cell)
         if counts[counts > 0].min() < 2:
             raise InputError("a gate is cross-checked on two halves: give at least two images of each cell")
         shift = np.array([SEVERITY.sub("", name) if SEVERITY.search(name) else "" for name in self.names])[self.cell]
-        known = {one: (shift != one) | (one == "") for one in sorted(set(shift.tolist()))}
-        return tuple(
-            Fold(~half & (others if others.any() else True), half & (shift == one))
-            for one, others in known.items()
-            for half in (even, ~even)
-        )
+        shifts = sorted({*shift.tolist()} - {""})
+        groups = [np.isin(shift, shifts[start::LEFT_OUT]) for start in range(min(LEFT_OUT, len(shifts)))]
+        trained_for = shift == ""
+        sides = [(np.ones_like(trained_for), trained_for)] if trained_for.any() else []
+        sides += [(~group if not group.all() else group, group) for group in groups]
+        return tuple(Fold(~half & fitted, half & judged) for fitted, judged in sides for half in (even, ~even))
 
     def decide(self, gate: Gate) -> Decision:
         """What the gate does with all rows: cards are looked up instead of run."""

@@ -1,4 +1,4 @@
-"""What the gates share that weigh the cards by a linear function of the spectrum's rings."""
+"""What the gates share that weigh the cards by a linear function of what they see of the spectrum."""
 
 from __future__ import annotations
 
@@ -14,18 +14,30 @@ from cards_deck.spectrum import Floats
 
 @dataclass(frozen=True, eq=False)
 class PreferenceGate(BaseGate):
-    """`preference`: softmax over all cards of ring means @ `weights` [r, k] + `bias` [k]."""
+    """`preference`: softmax over all cards of features @ `weights` [f, k] + `bias` [k]."""
 
     ARRAYS: ClassVar[tuple[str, ...]] = ("weights", "bias")
 
     def prepare(self) -> None:
         """Check the arrays' shapes."""
-        self.array("weights", ring_count(self.known.references.image_size), self.cards)
+        self.array("weights", self.feature_count(), self.cards)
         self.array("bias", self.cards)
+
+    def feature_count(self) -> int:
+        """How many numbers are seen of a spectrum."""
+        return ring_count(self.known.references.image_size)
+
+    def features(self, spectra: Floats) -> Floats:
+        """float32 [n, f]: what is seen of spectra [n, h, h//2+1]: the means of their rings."""
+        return ring_means(spectra)
 
     def preference(self, spectra: Floats) -> Floats:
         """float32 [n, k], rows sum to 1."""
-        return normalised(linear(ring_means(spectra), self.config.arrays["weights"], self.config.arrays["bias"]))
+        return normalised(self.scores(spectra))
+
+    def scores(self, spectra: Floats) -> Floats:
+        """float32 [n, k], of which the preference is the softmax."""
+        return linear(self.features(spectra), self.config.arrays["weights"], self.config.arrays["bias"])
 
     def first(self, preference: Floats) -> Floats:
         """Weights [n, k] of images whose spectrum is known."""

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-_TAKEN_FOR = "worst_validation_taken_for"
 _NAMES = ("most_loss", "worst_validation_cell", "worst_validation_loss", "worst_validation_error")  # in JSON
 
 
@@ -15,15 +14,13 @@ class Promise:
     """Of a gate as it was chosen, on validation images and corruptions that it was not fitted on (`choose_gate`).
 
     `most_loss`: accuracy in [0, 1] that it may lose in any cell; `cell`: where it lost most; `loss` there and its
-    standard `error`. `taken_for`: the cell by whose spectra it was routed there ("" for its own); None of a gate that
-    was judged by each cell's own spectra alone.
+    standard `error`.
     """
 
     most_loss: float
     cell: str
     loss: float
     error: float
-    taken_for: str | None = None
 
     @classmethod
     def of(cls, measured: Mapping[str, Any]) -> Self | None:
@@ -38,17 +35,11 @@ class Promise:
         if any(found.get(name) is None for name in _NAMES):
             return None
         most_loss, cell, loss, error = (found[name] for name in _NAMES)
-        return cls(most_loss, cell, loss, error, found.get(_TAKEN_FOR))
+        return cls(most_loss, cell, loss, error)
 
     def as_dict(self) -> dict[str, Any]:
         """JSON form."""
-        found = dict(zip(_NAMES, (self.most_loss, self.cell, self.loss, self.error), strict=True))
-        return found if self.taken_for is None else {**found, _TAKEN_FOR: self.taken_for}
-
-    @property
-    def where(self) -> str:
-        """The cell where it lost most, in words."""
-        return f"{self.cell}, taken for {self.taken_for}" if self.taken_for else self.cell
+        return dict(zip(_NAMES, (self.most_loss, self.cell, self.loss, self.error), strict=True))
 
     @property
     def kept(self) -> bool:

@@ -16,14 +16,16 @@ from cards_deck.errors import InputError
 from cards_deck.gate_config import GateConfig
 from cards_deck.inference.gates._base import GATES, Bools, Known, largest, shares
 from cards_deck.inference.gates._fit import spending, tried
-from cards_deck.inference.gates._likelihood import fit_linear, worst_temperatures
+from cards_deck.inference.gates._likelihood import profiles, worst_temperatures
 from cards_deck.inference.gates._observed import Doubles, Observed, read
-from cards_deck.inference.gates._profile import linear, normalised, ring_means
+from cards_deck.inference.gates._profile import normalised, ring_count, ring_means
 from cards_deck.inference.gates._risk import NEVER, RISKS, sure_enough
+from cards_deck.inference.gates._strange import fit_ordinary, fit_shares, strangeness
 from cards_deck.inference.gates.hedged_cascade import HedgedCascadeGate
 from cards_deck.spectrum import Floats
 
-LEAST = np.float32(1e-6)  # of an augmentation in an answer: a card without weight would not count as having run
+LEAST = np.float32(1e-6)  # share of an augmentation: a card without weight would not count as having run
+FOCUS = 3  # power of the preference by which the first card is asked: a mixture is less decided than its best part
 TRUSTS = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)
 MOST_SETS = 500  # of cards that are judged whether a spectrum names them or not
 
@@ -34,8 +36,9 @@ class GuardedCascadeGate(HedgedCascadeGate):
     """The card that stands best for those that the spectrum prefers answers alone; others join one by one until those
     that ran are sure enough, up to `max_cards`.
 
-    Preferred are only cards that are no averages of others; an average stands for its parts, so that where two of these
-    share the preference it is asked before either.
+    All that is seen of the spectrum is how strange it is (`_strange`), and preferred are augmentations, each through
+    its cards that are no averages of others. An average stands for its parts: one of all an augmentation's cards is
+    asked before any of these, and one of two augmentations' cards where neither is much preferred.
 
     Sure enough: were all images of any one validation cell asked of just these cards, answers so sure would lose there
     no more than `risk` against the plain average of all. What the spectra of the cell say plays no part in it, so that
@@ -57,11 +60,14 @@ class GuardedCascadeGate(HedgedCascadeGate):
 
     PARAMETERS: ClassVar[Mapping[str, float]] = {"risk": 0.005, "trust": 0.0}
     FROM_LABELS: ClassVar[frozenset[str]] = frozenset({"trust"})
-    ARRAYS: ClassVar[tuple[str, ...]] = ("weights", "bias", "temperatures", "sets", "risks", "enough")
+    ARRAYS: ClassVar[tuple[str, ...]] = (
+        "ordinary", "whitening", "weights", "bias", "temperatures", "sets", "risks", "enough",
+    )  # fmt: skip
 
     averages: Bools = field(init=False, repr=False)  # [k]
     parts: Floats = field(init=False, repr=False)  # [k, k] share of each original in each card
-    _under: Floats = field(init=False, repr=False)  # [k, a] share of each augmentation in each card
+    under: Floats = field(init=False, repr=False)  # [k, a] share of each augmentation in each card
+    behind: Bools = field(init=False, repr=False)  # [k] preferred no more than another card of their augmentation
     _plain: Floats = field(init=False, repr=False)  # [a] share of each augmentation in the plain average
     _codes: NDArray[Any] = field(init=False, repr=False)  # [s] of the sets, sorted
     _enough: Doubles = field(init=False, repr=False)  # [s] in this order, at this risk
@@ -69,6 +75,9 @@ class GuardedCascadeGate(HedgedCascadeGate):
     def prepare(self) -> None:
         """Check the arrays, and make tables."""
         super().prepare()
+        rings = ring_count(self.known.references.image_size)
+        self.array("ordinary", rings)
+        self.array("whitening", rings, rings)
         sets, risks = self.array("sets", -1, self.cards), self.array("risks", -1)
         enough = self.array("enough", len(risks), len(sets))
         codes = _codes(sets > 0)
@@ -88,23 +97,40 @@ class GuardedCascadeGate(HedgedCascadeGate):
         is_of = (names[:, None] == np.unique(names[originals])).astype(np.float32)
         object.__setattr__(self, "averages", averages)
         object.__setattr__(self, "parts", parts)
-        object.__setattr__(self, "_under", parts @ is_of)
+        object.__setattr__(self, "under", parts @ is_of)
+        before = [names[card] in names[[one for one in originals if one < card]] for card in range(self.cards)]
+        object.__setattr__(self, "behind", np.array(before) & ~averages)
         object.__setattr__(self, "_plain", is_of[originals].mean(axis=0))
         object.__setattr__(self, "_codes", codes[order])
         object.__setattr__(self, "_enough", enough[allowed, order].astype(np.float64))
 
+    def feature_count(self) -> int:
+        """See `PreferenceGate`."""
+        return 1
+
+    def features(self, spectra: Floats) -> Floats:
+        """See `PreferenceGate`: how strange they are."""
+        return strangeness(ring_means(spectra), self.config.arrays["ordinary"], self.config.arrays["whitening"])[
+            :, None
+        ]
+
     def preference(self, spectra: Floats) -> Floats:
         """See `PreferenceGate`: of the cards that are no averages of others, 0 of those that are."""
-        scores = linear(ring_means(spectra), self.config.arrays["weights"], self.config.arrays["bias"])
-        return normalised(np.where(self.averages, np.float32(-np.inf), scores))
+        return normalised(np.where(self.averages, np.float32(-np.inf), self.scores(spectra)))
 
     def first(self, preference: Floats) -> Floats:
-        """See `PreferenceGate`: the card whose parts overlap most with the preference."""
+        """See `PreferenceGate`: the card that stands for most of what is preferred."""
         return largest(self.standing(preference), 1).astype(np.float32)
 
     def standing(self, preference: Floats) -> Floats:
-        """See `BaseGate`: an average stands for its parts, as far as it has them."""
-        return np.stack([np.minimum(preference, parts).sum(axis=1) for parts in self.parts], axis=1)
+        """See `BaseGate`: for its parts, as far as they are preferred, with the augmentations' shares raised to
+        `FOCUS`; half by augmentation, and half by card, so that of the preferred augmentation's cards the one comes
+        first that is most of them."""
+        each = np.maximum(_product(preference, self.under), LEAST)
+        focused = shares(each**FOCUS)
+        by_card: Floats = preference * _product(np.asarray(focused / each, np.float32), self.under.T)
+        both = _overlap(focused, self.under) + _overlap(by_card, self.parts)
+        return np.asarray(both / 2, np.float32)
 
     def believing(self, ran: Bools) -> Floats:
         """See `AskingGate`: each augmentation as in the plain average."""
@@ -113,15 +139,15 @@ class GuardedCascadeGate(HedgedCascadeGate):
     def sharing(self, preference: Floats, ran: Bools) -> Floats:
         """See `AskingGate`: each augmentation in part as it is preferred."""
         trust = self.parameter("trust")
-        wanted = (1 - trust) * self._plain + trust * _product(preference, self._under)
+        wanted = (1 - trust) * self._plain + trust * _product(preference, self.under)
         return self._shared(wanted.astype(np.float32), ran)
 
     def _shared(self, wanted: Floats, ran: Bools) -> Floats:
         """Weights [n, k] of the cards in `ran` [n, k], of which each has some: what is wanted [n, a] of each
         augmentation, as far as there are cards of it."""
-        there = _product(ran.astype(np.float32), self._under)
+        there = _product(ran.astype(np.float32), self.under)
         each = np.maximum(wanted, LEAST) / np.where(there > 0, there, np.float32(np.inf))
-        return shares(np.where(ran, _product(each.astype(np.float32), self._under.T), np.float32(0)))
+        return shares(np.where(ran, _product(each.astype(np.float32), self.under.T), np.float32(0)))
 
     def following(self, preference: Floats, ran: Bools) -> Bools:
         """See `AskingGate`: of those that are no averages while there are any, who joins a `hedged_cascade`."""
@@ -140,13 +166,15 @@ class GuardedCascadeGate(HedgedCascadeGate):
     def fit(
         cls, observed: Observed, config: GateConfig, known: Known, *, budgets: Sequence[float] = (2.0,)
     ) -> tuple[Self, ...]:
-        """Preference by its likelihood, each card's temperature from the cell where it is too sure the most, then what
+        """Shares by their likelihood, each card's temperature from the cell where it is too sure the most, then what
         is sure enough of every set of cards, or of those that the rows' spectra name where that are too many; then the
         risk that spends each budget. `trust` is the default, see `variants`.
         """
-        weights, bias = fit_linear(observed)
+        ordinary, whitening = fit_ordinary(observed)
+        weights, bias = fit_shares(observed, known, strangeness(profiles(observed), ordinary, whitening))
         arrays = {
-            "weights": weights, "bias": bias, "temperatures": worst_temperatures(observed),
+            "ordinary": ordinary, "whitening": whitening, "weights": weights, "bias": bias,
+            "temperatures": worst_temperatures(observed),
             "sets": np.zeros((0, len(bias)), np.float32), "risks": np.array(RISKS, np.float32),
             "enough": np.zeros((len(RISKS), 0), np.float32),
         }  # fmt: skip
@@ -197,6 +225,11 @@ class GuardedCascadeGate(HedgedCascadeGate):
             found.append(np.unique(asked, axis=0))
             asked = asked | self.following(preference, asked)
         return np.concatenate(found)
+
+
+def _overlap(wanted: Floats, shares: Floats) -> Floats:
+    """[n, k]: how much of what is wanted [n, i] each of the shares [k, i] has."""
+    return np.stack([np.minimum(wanted, has).sum(axis=1) for has in shares], axis=1)
 
 
 def _product(rows: Floats, table: Floats) -> Floats:
