@@ -12,6 +12,7 @@ from tiny_training import one_thread  # noqa: F401  (the fixture acts by being h
 
 from cards_deck.__main__ import main
 from cards_deck.card import Card
+from cards_deck.corruptions import HELD_BACK_CORRUPTIONS
 from cards_deck.data import save_npz
 from cards_deck.deck import Deck, read_deck, write_deck
 from cards_deck.inference.gates import Observed, gate_for, score
@@ -98,9 +99,8 @@ def test_the_command_fits_a_gate_and_says_before_and_after(
 
     _, validation = training_data(tmp_path, "patterns")
     described = augmentations_of(deck.cards)
-    before, after = (
-        score(gate_for(each), measure(each.cards, Domains(validation, described))[1]) for each in (deck, new)
-    )
+    domains = Domains(validation, described, corruptions=HELD_BACK_CORRUPTIONS)
+    before, after = (score(gate_for(each), measure(each.cards, domains)[1]) for each in (deck, new))
     chosen = new.measured["gate"]["chosen"]
     assert f"gate router: validation score {chosen['score']:.2%} at {chosen['cards']:.2f} cards per image" in said
     assert f"fitted on or not: {after.score:.2%} at {after.cards:.2f}" in said

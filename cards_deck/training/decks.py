@@ -35,7 +35,7 @@ def make_deck(
     most_cards: float = MOST_CARDS,
     most_loss: float = MOST_LOSS,
     reference_images: int = 2000,
-    corrupted_images: int = 2000,
+    corrupted_images: int = 1000,
     seed: int = 0,
 ) -> Deck:
     """Return a deck whose order and gate are chosen on validation images: clean, as augmented in training and under
@@ -115,7 +115,7 @@ def refit_gate(
     *,
     most_cards: float | None = None,
     most_loss: float | None = None,
-    corrupted_images: int = 2000,
+    corrupted_images: int = 1000,
     seed: int = 0,
 ) -> tuple[Deck, Observed]:
     """(the deck with another gate, what its cards answered to the validation images that this was fitted on).
