@@ -110,9 +110,8 @@ class GuardedCascadeGate(HedgedCascadeGate):
 
     def features(self, spectra: Floats) -> Floats:
         """See `PreferenceGate`: how strange they are."""
-        return strangeness(ring_means(spectra), self.config.arrays["ordinary"], self.config.arrays["whitening"])[
-            :, None
-        ]
+        arrays = self.config.arrays
+        return strangeness(ring_means(spectra), arrays["ordinary"], arrays["whitening"])[:, None]
 
     def preference(self, spectra: Floats) -> Floats:
         """See `PreferenceGate`: of the cards that are no averages of others, 0 of those that are."""
