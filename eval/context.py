@@ -104,7 +104,7 @@ class Context:
 
     @functools.cached_property
     def validation(self) -> Validation | None:
-        """Held-out training images, clean under corruptions of no suite, measured on every card; None where
+        """Held-out training images, clean and under corruptions of no suite, measured on every card; None where
         there is no training split, with `validation_reason` and a line on stderr."""
         try:
             train = self.dataset("train")

@@ -62,7 +62,8 @@ def plasma_noise(image, level, generator):
             step = step + 0.3 * np.array([-step[1], step[0]])
             at = at + step
             i = i * np.array([1.93, 1.15, 2.25 - sharpness, time * i[1]])
-        return [math.sin(at[0] - time), math.sin(at[1] + time), math.sin((at[0] + at[1] + math.sin(time)) * 0.5)]
+        red, blue = math.sin(at[0] - time), math.sin(at[1] + time)
+        return [red, math.sin((at[0] + at[1] + math.sin(time)) * 0.5), blue]
 
     return finished((1 - intensity / 255) * image + intensity * pixel_by_pixel(size, colour))
 
@@ -166,19 +167,25 @@ def chromatic_abberation(image, level, generator):
 
 def hue_shift(image, level, generator):
     amount = level * 0.5 / 10 * (-1 if generator.uniform() < 0.5 else 1)
-    hsv = rgb2hsv(image / 255)
+    hsv = rgb2hsv(image.astype(np.float32) / 255)
     hsv[..., 0] += amount % 1.0
     return finished(hsv2rgb(hsv) * 255)
 
 
 def color_dither(image, level, generator):
+    """Places are counted through the image, and the published code forgets the row of those below."""
     size, levels = len(image), 14 - int(level)
     work, out = image.copy(), np.zeros_like(image)
-    for y, x in np.ndindex(size, size):
+    shares = np.array([[0, 0, 0], [0, 0, 7], [3, 5, 1]])
+    for index in range(size * size):
+        y, x = divmod(index, size)
         value = np.array([int(255 * int(levels * int(c) / 256) / (levels - 1)) for c in work[y, x]])
         out[y, x] = value
         error = work[y, x].astype(int) - value
-        for row, column, weight in ((y, x + 1, 7), (y + 1, x - 1, 3), (y + 1, x, 5), (y + 1, x + 1, 1)):
-            if 0 < row < size and 0 < column < size:
-                work[row, column] = np.clip(work[row, column] + error * weight / 16, 0, 255).astype(np.uint8)
+        for i in (-1, 0, 1):
+            for j in (-1, 0, 1):
+                share = shares[i + 1, j + 1]
+                if 0 < y + i < size and 0 < x + j < size and share:
+                    row, column = divmod(index + j, size)
+                    work[row, column] = np.clip(work[row, column] + error * share / 16, 0, 255).astype(np.uint8)
     return out

@@ -29,6 +29,7 @@ TOLERANCE = {
     "sparkles": (1, 0.001),
     "circular_motion_blur": (1, 0.01),
     "transverse_chromatic_abberation": (1, 0.02),
+    "hue_shift": (1, 0.35),
 }
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.optimize
 import scipy.special
-from gate_rows import SKILL, known, observed
+from gate_rows import CLASSES, SKILL, known, observed
 
 from cards_deck.errors import InputError
 from cards_deck.gate_config import GateConfig
@@ -20,7 +20,12 @@ from cards_deck.inference.gates import (
     fit_gate,
     score,
 )
-from cards_deck.inference.gates._likelihood import calibrated_right, fit_temperatures, mixture_loss
+from cards_deck.inference.gates._likelihood import (
+    calibrated_right,
+    fit_temperatures,
+    mixture_loss,
+    worst_temperatures,
+)
 from cards_deck.inference.gates._profile import ring_count, ring_means
 
 ROWS, OTHERS = observed(), observed(seed=1)
@@ -33,6 +38,15 @@ def test_half_of_the_weight_is_clean_and_cells_share_the_rest() -> None:
     assert [uneven.share[uneven.cell == cell].sum() for cell in range(3)] == pytest.approx([0.5, 0.25, 0.25])
     assert ROWS.rows(ROWS.cell > 0).share.sum() == pytest.approx(1)
     assert ROWS.rows(ROWS.cell == 0).share.sum() == pytest.approx(1)
+
+
+def test_the_worst_temperature_is_that_of_the_cell_where_a_card_is_too_sure() -> None:
+    wrong = ROWS.labels.copy()
+    wrong[ROWS.cell == 1] = (wrong[ROWS.cell == 1] + 1) % CLASSES  # in the second cell no card can be believed
+    rows = dataclasses.replace(ROWS, labels=wrong)
+    of_cells = np.stack([fit_temperatures(rows.rows(rows.cell == cell)) for cell in range(3)])
+    np.testing.assert_array_equal(worst_temperatures(rows), of_cells.max(axis=0))
+    assert (of_cells.argmax(axis=0) == 1).all()
 
 
 def test_folds_judge_every_row_once_by_other_images_and_other_shifts() -> None:

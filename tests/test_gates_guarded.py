@@ -110,6 +110,8 @@ def test_of_a_preferred_augmentation_the_average_of_its_cards_is_asked_before_th
     assert isinstance(gate, GuardedCascadeGate)
     preference = np.array([[0.4, 0.4, 0.2, 0, 0], [0.26, 0.26, 0.48, 0, 0], [0.2, 0.1, 0.7, 0, 0]], np.float32)
     np.testing.assert_array_equal(gate.first(preference).argmax(axis=1), [3, 4, 2])
+    speaking = [[0.8, 0.8, 0.2, 0.8, 0.5 + 0.2], [0.52, 0.52, 0.48, 0.52, 0.5 + 0.48], [0.3, 0.3, 0.7, 0.3, 0.3 + 0.5]]
+    np.testing.assert_allclose(gate.speaking(preference), speaking, rtol=1e-5)
 
 
 def test_spectra_prefer_no_average() -> None:
@@ -231,6 +233,17 @@ def test_a_fit_spends_the_budget_by_its_risk() -> None:
     assert risks == sorted(risks, reverse=True)
     assert len(set(risks)) == 3
     np.testing.assert_array_equal(gates[0].config.arrays["temperatures"], worst_temperatures(rows))
+
+
+def test_a_deck_of_one_card_or_of_one_augmentation_is_answered_by_its_first_card() -> None:
+    rows = observed(seed=1, skill=np.array([[3.0, 3.0, 3.0], [0.1, 0.1, 0.1]]))
+    alone = dataclasses.replace(rows, logits=rows.logits[:1])
+    akin = dataclasses.replace(known(2), augmentations=("noise", "noise"))
+    for several, cards in ((alone, known(1)), (rows, akin)):
+        gate = fit_gate("guarded_cascade", several, GateConfig(max_cards=2), cards, most_cards=1.0)
+        done = several.decide(gate)
+        assert done.routing.weights[~done.routing.unknown, 0].min() == 1
+        assert judge(gate, several).score.cards == 1
 
 
 def test_every_set_that_may_run_before_another_card_is_asked_is_known() -> None:

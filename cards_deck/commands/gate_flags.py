@@ -30,8 +30,7 @@ def add_kind(
     group.add_argument(
         "--most-loss", type=loss, default=most_loss, metavar="SHARE",
         help="most accuracy to lose against the plain average of all cards, on validation images clean, augmented or "
-        "under any corruption, each left out of the fit that is judged on it, and each also routed by the spectra of "
-        f"the others ({told or f'{most_loss:g}'})",
+        f"under any corruption, each left out of the fit that is judged on it ({told or f'{most_loss:g}'})",
     )  # fmt: skip
 
 

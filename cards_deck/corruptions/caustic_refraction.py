@@ -56,8 +56,8 @@ def _caustics(size: int, time: float, period: float) -> Floats:
 
 
 def _refracted(down: Floats, across: Floats, thickness: float) -> tuple[Floats, Floats]:
-    """Where the ray of each pixel comes from, in rows and columns, to three decimals: the published code takes the
-    slope `across` for the vertical one. A ray that meets the surface nearly upright goes straight through."""
+    """Where the ray of each pixel comes from, in rows and columns, to three decimals. A ray that meets the surface
+    nearly upright goes straight through."""
     slope = np.hypot(down, across)
     angle = np.arctan(slope)
     bent = np.sin(angle - np.arcsin(np.sin(angle) / _INDEX)) * thickness

@@ -8,17 +8,16 @@ import numpy as np
 
 from cards_deck.corruptions._base import REGISTRY, Draws, Images
 
-_SPREAD = ((0, 1, 7), (1, -1, 3), (1, 0, 5), (1, 1, 1))  # rows down, columns right, sixteenths of the error
-
 
 @REGISTRY.register("color_dither")
 @dataclass(frozen=True)
 class ColorDither:
-    """Error diffusion (Floyd and Steinberg 1976) to 14 - level levels of each channel.
+    """Each channel keeps 14 - level levels, and half of a pixel's error goes to its right neighbour.
 
-    Mintun et al., NeurIPS 2021 (levels for CIFAR-10; in no benchmark). As published, what a pixel is handed is
-    truncated to whole grey levels each time, and the first row and column are handed nothing. Nothing random; the grain
-    is one pixel at every size.
+    Mintun et al., NeurIPS 2021 (levels for CIFAR-10; in no benchmark). After Floyd and Steinberg (1976), but as
+    published: what they give to the row below goes to the same row, where all of it but one sixteenth comes too late.
+    What a pixel is handed is truncated to whole grey levels each time: seven sixteenths, but in the first row, then one
+    sixteenth, but in the last. Nothing random; the grain is one pixel at every size.
     """
 
     level: tuple[float, ...] = (2, 4, 6, 8, 10)
@@ -29,13 +28,11 @@ class ColorDither:
         greys = (255 * np.arange(levels) / (levels - 1)).astype(np.int64)
         nearest = greys[levels * np.arange(256) // 256]
         left, out = images.astype(np.int64), np.empty_like(images)
-        for y, x in np.ndindex(size, size):
-            value = nearest[left[:, y, x]]
-            out[:, y, x] = value
-            error = left[:, y, x] - value
-            for down, right, share in _SPREAD:
-                row, column = y + down, x + right
-                if row < size and 0 < column < size and row > 0:
-                    handed = left[:, row, column] + error * share / 16
-                    left[:, row, column] = np.clip(handed, 0, 255)
+        for x in range(size):
+            out[:, :, x] = nearest[left[:, :, x]]
+            error = left[:, :, x] - out[:, :, x]
+            for rows, share in ((slice(1, None), 7 / 16), (slice(None, -1), 1 / 16)):
+                if x + 1 < size:
+                    handed = left[:, rows, x + 1] + error[:, rows] * share
+                    left[:, rows, x + 1] = np.clip(handed, 0, 255)
         return out

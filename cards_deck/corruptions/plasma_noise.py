@@ -16,7 +16,7 @@ _GROWTH = (1.93, 1.15)  # of the swirls' frequency from step to step, and of the
 @REGISTRY.register("plasma_noise")
 @dataclass(frozen=True)
 class PlasmaNoise:
-    """(1 - level / 40) * x + 6.4 * level grey levels of sines of a position that was swirled four to six times.
+    """(1 - 0.0251 * level) * x + 6.4 * level grey levels of sines of a position that was swirled four to six times.
 
     Mintun et al., NeurIPS 2021 (ImageNet-C-bar; levels for CIFAR-10). Swirls are a share of the side wide, so they hold
     for every size; what is added lies around 0 and is darker than what is taken away.
@@ -48,4 +48,4 @@ def _plasma(x: Floats, y: Floats, time: Floats, turns: Floats, sharpness: Floats
         on = turn < turns
         x, y = x + on * (across - _TURN * down), y + on * (down + _TURN * across)
         frequency, later, finer = frequency * _GROWTH[0], later * _GROWTH[1], finer * (2.25 - sharpness)
-    return np.stack([np.sin(x - time), np.sin(y + time), np.sin((x + y + np.sin(time)) * 0.5)], axis=-1)
+    return np.stack([np.sin(x - time), np.sin((x + y + np.sin(time)) * 0.5), np.sin(y + time)], axis=-1)

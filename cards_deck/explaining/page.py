@@ -177,8 +177,8 @@ def _plane(pixels: Images, name: str) -> str:
 
 
 def _cards(case: Explained) -> str:
-    standing = gate_for(case.deck).standing(case.prediction.preference)[0].tolist()
-    cards = "".join(_card(case, index, speaks) for index, speaks in enumerate(standing))
+    speaking = gate_for(case.deck).speaking(case.prediction.preference)[0].tolist()
+    cards = "".join(_card(case, index, speaks) for index, speaks in enumerate(speaking))
     text = "Weights are shares of the answer. Cards with a dashed border did not run for it: asked for this page only."
     return _section("Each card’s opinion", f'<ul class="hand">{cards}</ul>', _quiet(text))
 

@@ -148,6 +148,6 @@ def _confidence(deck: Deck, prediction: Prediction, row: int) -> dict[str, Any]:
 def _preferred(deck: Deck, prediction: Prediction, row: int) -> tuple[str, float] | None:
     if deck.gate.kind in UNLEARNED:
         return None
-    standing = gate_for(deck).standing(prediction.preference[row, None])[0]
-    card = int(standing.argmax())
-    return deck.cards[card].name, float(standing[card])
+    gate, preference = gate_for(deck), prediction.preference[row, None]
+    card = int(gate.standing(preference)[0].argmax())
+    return deck.cards[card].name, float(gate.speaking(preference)[0, card])

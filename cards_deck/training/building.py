@@ -21,7 +21,7 @@ from cards_deck.errors import CardsDeckError, InputError
 from cards_deck.files import write_bytes
 from cards_deck.training.averaging.blends import Bench, blend_cards
 from cards_deck.training.deck_recipe import CardRecipe, DeckRecipe
-from cards_deck.training.decks import AUTO, make_deck, refit_gate
+from cards_deck.training.decks import AUTO, CORRUPTED_IMAGES, make_deck, refit_gate
 from cards_deck.training.run import SUFFIX, choose_device, fine_tune_card, set_threads, train_card
 from cards_deck.training.throughput import throughput
 
@@ -159,7 +159,7 @@ def _packed(recipe: DeckRecipe, cards: list[Card], train: Dataset, validation: D
     _say(site, f"measuring {len(cards)} cards on {len(validation):,} validation images, some minutes")
     if not recipe.soups:
         return make_deck(recipe.name, recipe.version, cards, train, validation, **gate)
-    kind, images = gate.pop("gate", AUTO), gate.pop("corrupted_images", CORRUPTED)
+    kind, images = gate.pop("gate", AUTO), gate.pop("corrupted_images", CORRUPTED_IMAGES)
     deck = make_deck(
         recipe.name, recipe.version, cards, train, validation,
         gate="uniform", corrupted_images=min(images, CORRUPTED), **gate,

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from cards_deck.card import Card
-from cards_deck.corruptions import HELD_BACK_CORRUPTIONS
+from cards_deck.corruptions import HELD_BACK_CORRUPTIONS, VALIDATION_CORRUPTIONS
 from cards_deck.costs import card_costs
 from cards_deck.data import Dataset
 from cards_deck.deck import Deck, GateConfig, originals_of
@@ -21,6 +21,7 @@ from cards_deck.training.trials import Domains, augmentations_of, augmented, mea
 __all__ = ["AUTO", "augmented", "make_deck", "refit_gate", "with_gate"]
 
 AUTO = "auto"
+CORRUPTED_IMAGES = 1000  # under each corruption and severity: a cell's loss is then known to a point
 
 
 def make_deck(
@@ -35,7 +36,7 @@ def make_deck(
     most_cards: float = MOST_CARDS,
     most_loss: float = MOST_LOSS,
     reference_images: int = 2000,
-    corrupted_images: int = 1000,
+    corrupted_images: int = CORRUPTED_IMAGES,
     seed: int = 0,
 ) -> Deck:
     """Return a deck whose order and gate are chosen on validation images: clean, as augmented in training and under
@@ -64,9 +65,8 @@ def make_deck(
     few = train.subset(np.random.default_rng(seed).permutation(len(train))[:reference_images])
     references = build_references({n: augmented(few.images, a, seed) for n, a in augmentations.items()})
     ordered = sorted(cards, key=lambda card: card.name)  # whatever their order: the same deck
-    trials, observed = measure(
-        ordered, Domains(validation, augmentations, seed, corrupted_images, HELD_BACK_CORRUPTIONS)
-    )
+    corruptions = VALIDATION_CORRUPTIONS if gate == "uniform" else HELD_BACK_CORRUPTIONS  # there is nothing to fit
+    trials, observed = measure(ordered, Domains(validation, augmentations, seed, corrupted_images, corruptions))
     places = sorted(range(len(ordered)), key=lambda place: -trials[place].score)
     deck = Deck(
         name=name, version=version, classes=validation.classes, image_size=validation.images.shape[1],
@@ -115,7 +115,7 @@ def refit_gate(
     *,
     most_cards: float | None = None,
     most_loss: float | None = None,
-    corrupted_images: int = 1000,
+    corrupted_images: int = CORRUPTED_IMAGES,
     seed: int = 0,
 ) -> tuple[Deck, Observed]:
     """(the deck with another gate, what its cards answered to the validation images that this was fitted on).

@@ -1,4 +1,5 @@
-"""Soft versions of the gates that weigh cards by rings of the spectrum or by how sure the answers are.
+"""Soft versions of the gates that weigh cards by rings of the spectrum, by how strange it is, or by how sure the
+answers are.
 
 As `smooth.SmoothGate` does for the nearest reference: hard choices of cards are replaced by shares that have a gradient
 (Athalye et al., ICML 2018); success is always judged by the hard gate.
@@ -114,8 +115,9 @@ class SoftGate:
         """
         calibrated = torch.log_softmax(cards / self._arrays["temperatures"].to(cards)[:, None, None], dim=2).exp()
         seen, last = preference.detach().float().numpy(), min(self.gate.limit, self.gate.cards)
-        first = SHARPNESS * (self._standing(preference) + _TINY).log()
-        shares = torch.softmax(first.masked_fill(torch.from_numpy(self._behind()), _FAR), dim=1)
+        standing = self._standing(preference)
+        first = SHARPNESS * (standing + _TINY).log()
+        shares = torch.softmax(first.masked_fill(_tied(standing), _FAR), dim=1)
         believed, needed = shares, shares @ self._needed(np.eye(self.gate.cards, dtype=np.bool_)).to(preference)
         asked = largest(self._standing(preference).detach().float().numpy(), 1)
         for step in range(1, last + 1):
@@ -144,12 +146,6 @@ class SoftGate:
         by_augmentation = torch.minimum(focused[:, None, :], under).sum(dim=2)
         return (by_augmentation + torch.minimum(by_card[:, None, :], parts).sum(dim=2)) / 2
 
-    def _behind(self) -> Bools:
-        """[k]: cards that are never asked first, since one before them always stands for as much."""
-        if not isinstance(self.gate, GuardedCascadeGate):
-            return np.zeros(self.gate.cards, np.bool_)
-        return self.gate.behind
-
     def _hard(self, preference: Floats, ran: Bools) -> tuple[Floats, Floats]:
         """Weights [n, k] of the cards that ran in their answer, and where it is asked how sure they are."""
         if isinstance(self.gate, AskingGate):
@@ -165,6 +161,12 @@ class SoftGate:
         if isinstance(self.gate, AskingGate):
             return self.gate.following(preference, ran)
         return largest(np.where(ran, np.float32(-1), preference), 1)  # of one order, which is its preference
+
+
+def _tied(standing: Tensor) -> Tensor:
+    """bool [n, k]: cards that stand for as much [n, k] as one before them does, which is asked first."""
+    alike = (standing[:, :, None] - standing[:, None, :]).abs() < _TINY
+    return alike.tril(diagonal=-1).any(dim=2)
 
 
 def _among(preference: Tensor, some: Tensor) -> Tensor:

@@ -142,7 +142,10 @@ class BaseGate:
                 raise InputError(f"the gate's {name} must be a number from 0 to {self.LARGEST:g}, not {value:g}")
         if set(given.arrays) != set(self.ARRAYS):
             needs = ", ".join(self.ARRAYS) or "none"
-            raise InputError(f"a {kind} gate needs the arrays {needs}, got {', '.join(given.arrays) or 'none'}")
+            raise InputError(
+                f"a {kind} gate needs the arrays {needs}, got {', '.join(given.arrays) or 'none'}: if another version "
+                "of cards-deck made it, pack the cards again with this one"
+            )
         object.__setattr__(self, "_far", np.float64(self.known.references.distance_at(given.unknown_quantile)))
         self.prepare()
 
@@ -203,7 +206,11 @@ class BaseGate:
         return (self,)
 
     def standing(self, preference: Floats) -> Floats:
-        """float32 [n, k]: of the preference [n, k], how much each card stands for when it is asked alone: its own."""
+        """float32 [n, k]: of which the card with the most is asked first, from the preference [n, k]: that itself."""
+        return preference
+
+    def speaking(self, preference: Floats) -> Floats:
+        """float32 [n, k]: how much of the preference [n, k] speaks for each card, in [0, 1]: its own."""
         return preference
 
     def read(self, spectra: Floats) -> Reading:

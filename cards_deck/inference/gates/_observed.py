@@ -20,7 +20,7 @@ from cards_deck.spectrum import Floats
 
 CLEAN = "clean"  # images without any shift, wherever accuracies are kept by domain
 SEVERITY = re.compile(r" \d+$")  # what tells the cells of one shift apart
-LEFT_OUT = 5  # groups of corruptions: each is one fit more
+LEFT_OUT = 5  # groups of corruptions: each is two fits more of every kind
 CHUNK = 4096  # images at a time: bounds memory
 Doubles = NDArray[np.float64]
 Integers = NDArray[np.int64]

@@ -1,7 +1,7 @@
 """How strange an image is, and how much the cards of each augmentation count by that.
 
-One number: the Mahalanobis distance (Mahalanobis 1936) of the image's ring means to those of clean images. A linear
-function of all rings says more of the shifts that it was fitted on, and less of others.
+One number: the Mahalanobis distance (Mahalanobis 1936) of the image's ring means to those of clean images. It has no
+parameter that knows one shift from another, as a linear function of all rings has.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import numpy as np
 
 from cards_deck.inference.gates._base import Known
 from cards_deck.inference.gates._likelihood import fit_mixture, profiles
-from cards_deck.inference.gates._observed import CLEAN, Doubles, Observed
+from cards_deck.inference.gates._observed import CHUNK, CLEAN, Doubles, Observed
 from cards_deck.inference.gates._profile import linear
 from cards_deck.inference.pooling import softmax
 from cards_deck.spectrum import Floats
@@ -25,10 +25,17 @@ def strangeness(rings: Floats, ordinary: Floats, whitening: Floats) -> Floats:
     return np.asarray(np.sqrt(np.square(away).sum(axis=1)), np.float32)
 
 
+def strangeness_of(observed: Observed, ordinary: Floats, whitening: Floats) -> Floats:
+    """float32 [m]: of all observed rows, some at a time: bounds memory."""
+    rings = profiles(observed)
+    parts = (rings[start : start + CHUNK] for start in range(0, len(rings), CHUNK))
+    return np.concatenate([strangeness(part, ordinary, whitening) for part in parts])
+
+
 def fit_ordinary(observed: Observed) -> tuple[Floats, Floats]:
     """(mean float32 [r], whitening float32 [r, r]) of the clean rows' ring means; of all rows' where none are clean.
 
-    To the rows' covariance as many more are added as there are rings, of which each ring varies as much but by itself:
+    The covariance is shrunk towards its diagonal, which weighs as much as there are rings against the number of rows:
     few rows say little of how rings go together."""
     clean = np.array([name == CLEAN for name in observed.names])[observed.cell]
     rings = profiles(observed.rows(clean) if clean.any() else observed).astype(np.float64)
