@@ -104,6 +104,12 @@ def test_what_reaches_an_uneven_threshold_does_not_look_as_if_it_had_not() -> No
     assert "(calibrated; any answer is enough)" in sentence(reasons(cascade("guarded_cascade", 0.0), found, 0))
 
 
+def test_what_of_the_spectrum_speaks_for_a_card_is_said() -> None:
+    for kind, seen in (("guarded_cascade", ", by how strange it is,"), ("router", "")):
+        deck = fitted_deck(kind)
+        assert f" and{seen} speaks for " in sentence(reasons(deck, predict(deck, fake_images(1)), 0))
+
+
 def test_a_card_whose_answers_are_never_enough_has_no_threshold() -> None:
     deck = cascade("guarded_cascade", NEVER)
     why = reasons(deck, predict(deck, fake_images(1)), 0)

@@ -26,8 +26,8 @@ class Reasons:
     there is one reference); `tail`: share of the nearest augmentation's own training images that lie nearer to its
     reference; `margin`: how much farther the second is, relative to the nearest. `preferred`: the card that a learned
     gate takes the spectrum to speak for, and how much, for itself or for those that it is an average of, in a window
-    the images together. `asked`: cards named before any had answered; `widened`: one of `WIDENED`, None where the cards
-    are those that the spectrum named.
+    the images together; `sees`: what of the spectrum, "" for all of it. `asked`: cards named before any had answered;
+    `widened`: one of `WIDENED`, None where the cards are those that the spectrum named.
     `first_confidence`: calibrated probability of the first card's answer, which had to reach `threshold` or the next
     one joined (both None: the gate did not ask by that; `threshold` alone: no answer of that card is ever sure enough).
     `window`: the number of images routed together, 0 for none; `together`: the reference nearest to its mean,
@@ -53,6 +53,7 @@ class Reasons:
     together: str
     together_unknown: bool
     preferred: tuple[str, float] | None
+    sees: str
     asked: int
     widened: str | None
     first_confidence: float | None
@@ -102,6 +103,7 @@ def reasons(deck: Deck, prediction: Prediction, row: int, *, window: int = 0) ->
         pooled_early=not prediction.in_time[row],
         averages=deck.gate.kind == "uniform",
         preferred=_preferred(deck, prediction, row),
+        sees=gate_for(deck).SEES,
         together=deck.references.augmentations[int(prediction.routed[row].argmin())],
         together_unknown=bool(routed_unknown(deck, one)[0]),
         asked=int(prediction.first[row].sum()),

@@ -13,7 +13,7 @@ def sentence(why: Reasons) -> str:
     """Why these cards answered, in one sentence with the numbers it rests on."""
     text = f"The spectrum is nearest to {why.nearest} ({_distances(why)})"
     if why.preferred is not None and not why.window:
-        text += f" and speaks for {_preferred(why)}"
+        text += f" and{f', {why.sees},' if why.sees else ''} speaks for {_preferred(why)}"
     if why.averages:
         text += ", but this deck averages its cards whatever the spectrum is"
     elif why.window:

@@ -113,7 +113,7 @@ class BaseGate:
     """The parts that gates share. A gate has `choose`, also `preference` if it learns one, and `reconsider` if answers
     can change its mind. `read` looks at the arrays only, `choose` at the parameters as well. `PARAMETERS` are the
     kind's scalars, from 0 to `LARGEST`, with their defaults, of which those `FROM_LABELS` cannot be judged without;
-    `ARRAYS` the names of what it learns.
+    `ARRAYS` the names of what it learns; `SEES` what it prefers cards by, in words, "" for the whole spectrum.
     """
 
     config: GateConfig
@@ -125,6 +125,7 @@ class BaseGate:
     FROM_LABELS: ClassVar[frozenset[str]] = frozenset()
     LARGEST: ClassVar[float] = 1.0
     ARRAYS: ClassVar[tuple[str, ...]] = ()
+    SEES: ClassVar[str] = ""
 
     @classmethod
     def from_deck(cls, deck: Deck) -> Self:

@@ -67,6 +67,8 @@ class GuardedCascadeGate(HedgedCascadeGate):
         "ordinary", "whitening", "weights", "bias", "temperatures", "sets", "risks", "enough",
     )  # fmt: skip
 
+    SEES: ClassVar[str] = "by how strange it is"
+
     averages: Bools = field(init=False, repr=False)  # [k]
     parts: Floats = field(init=False, repr=False)  # [k, k] share of each original in each card
     under: Floats = field(init=False, repr=False)  # [k, a] share of each augmentation in each card
