@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,11 @@ from cards_deck.explaining import reasons, sentence, widenings
 from cards_deck.inference.engines import EngineKind
 from cards_deck.inference.fake_deck import fake_deck, fake_images
 from cards_deck.inference.gates import GateConfig, gate_for
+from cards_deck.inference.gates._profile import ring_count
 from cards_deck.inference.gates._risk import NEVER
+from cards_deck.inference.gates.guarded_cascade import GuardedCascadeGate
 from cards_deck.inference.predictor import Prediction, Predictor
-from cards_deck.spectrum import Images
+from cards_deck.spectrum import Images, log_amplitude
 from serving.openapi import describe
 from serving.settings import Settings
 
@@ -105,9 +108,26 @@ def test_what_reaches_an_uneven_threshold_does_not_look_as_if_it_had_not() -> No
 
 
 def test_what_of_the_spectrum_speaks_for_a_card_is_said() -> None:
-    for kind, seen in (("guarded_cascade", ", by how strange it is,"), ("router", "")):
-        deck = fitted_deck(kind)
-        assert f" and{seen} speaks for " in sentence(reasons(deck, predict(deck, fake_images(1)), 0))
+    images = fake_images(1)
+    for kind in ("guarded_cascade", "router"):
+        deck, seen = fitted_deck(kind), ""
+        if kind == "guarded_cascade":
+            gate = gate_for(deck)
+            assert isinstance(gate, GuardedCascadeGate)
+            strange, ordinary = gate.features(log_amplitude(images))[0, 0], math.sqrt(ring_count(32))
+            seen = f", by how strange it is ({strange:.1f}; clean images are about {ordinary:.1f}),"
+        assert f" and{seen} speaks for " in sentence(reasons(deck, predict(deck, images), 0))
+
+
+def test_where_cards_are_preferred_alike_their_preference_tells_no_strangeness() -> None:
+    gate = gate_for(fitted_deck("guarded_cascade"))
+    assert isinstance(gate, GuardedCascadeGate)
+    alike = {**gate.config.arrays, "weights": np.zeros((1, gate.cards), np.float32)}
+    flat = GuardedCascadeGate(dataclasses.replace(gate.config, arrays=alike), gate.known)
+    assert flat.sees(flat.preference(log_amplitude(fake_images(1)))[0]) == "by how strange it is"
+    certain = np.zeros(gate.cards, np.float32)
+    certain[0] = 1
+    assert gate.sees(certain) == "by how strange it is"
 
 
 def test_a_card_whose_answers_are_never_enough_has_no_threshold() -> None:

@@ -103,7 +103,7 @@ def reasons(deck: Deck, prediction: Prediction, row: int, *, window: int = 0) ->
         pooled_early=not prediction.in_time[row],
         averages=deck.gate.kind == "uniform",
         preferred=_preferred(deck, prediction, row),
-        sees=gate_for(deck).SEES,
+        sees=gate_for(deck).sees(prediction.preference[row]),
         together=deck.references.augmentations[int(prediction.routed[row].argmin())],
         together_unknown=bool(routed_unknown(deck, one)[0]),
         asked=int(prediction.first[row].sum()),

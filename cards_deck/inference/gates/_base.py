@@ -113,7 +113,7 @@ class BaseGate:
     """The parts that gates share. A gate has `choose`, also `preference` if it learns one, and `reconsider` if answers
     can change its mind. `read` looks at the arrays only, `choose` at the parameters as well. `PARAMETERS` are the
     kind's scalars, from 0 to `LARGEST`, with their defaults, of which those `FROM_LABELS` cannot be judged without;
-    `ARRAYS` the names of what it learns; `SEES` what it prefers cards by, in words, "" for the whole spectrum.
+    `ARRAYS` the names of what it learns.
     """
 
     config: GateConfig
@@ -125,7 +125,6 @@ class BaseGate:
     FROM_LABELS: ClassVar[frozenset[str]] = frozenset()
     LARGEST: ClassVar[float] = 1.0
     ARRAYS: ClassVar[tuple[str, ...]] = ()
-    SEES: ClassVar[str] = ""
 
     @classmethod
     def from_deck(cls, deck: Deck) -> Self:
@@ -209,6 +208,10 @@ class BaseGate:
     def standing(self, preference: Floats) -> Floats:
         """float32 [n, k]: of which the card with the most is asked first, from the preference [n, k]: that itself."""
         return preference
+
+    def sees(self, preference: Floats) -> str:
+        """By what of the spectrum it has this preference [k] of the cards, in words; "" for all of it."""
+        return ""
 
     def speaking(self, preference: Floats) -> Floats:
         """float32 [n, k]: how much of the preference [n, k] speaks for each card, in [0, 1]: its own."""

@@ -67,8 +67,6 @@ class GuardedCascadeGate(HedgedCascadeGate):
         "ordinary", "whitening", "weights", "bias", "temperatures", "sets", "risks", "enough",
     )  # fmt: skip
 
-    SEES: ClassVar[str] = "by how strange it is"
-
     averages: Bools = field(init=False, repr=False)  # [k]
     parts: Floats = field(init=False, repr=False)  # [k, k] share of each original in each card
     under: Floats = field(init=False, repr=False)  # [k, a] share of each augmentation in each card
@@ -122,6 +120,19 @@ class GuardedCascadeGate(HedgedCascadeGate):
     def first(self, preference: Floats) -> Floats:
         """See `PreferenceGate`: the card that stands for most of what is preferred."""
         return largest(self.standing(preference), 1).astype(np.float32)
+
+    def sees(self, preference: Floats) -> str:
+        """See `BaseGate`: how strange it is, which the preference of two augmentations tells; and how strange clean
+        images are, the root of as many ones as there are rings."""
+        slopes, bias = self.config.arrays["weights"][0], self.config.arrays["bias"]
+        originals = list(self.known.originals)
+        low, high = (originals[int(find(slopes[originals]))] for find in (np.argmin, np.argmax))
+        text = "by how strange it is"
+        if slopes[low] == slopes[high] or not (preference[low] > 0 and preference[high] > 0):
+            return text
+        ratio = float(np.log(preference[high])) - float(np.log(preference[low]))
+        strange = (ratio - float(bias[high] - bias[low])) / float(slopes[high] - slopes[low])
+        return f"{text} ({strange:.1f}; clean images are about {math.sqrt(len(self.config.arrays['ordinary'])):.1f})"
 
     def speaking(self, preference: Floats) -> Floats:
         """See `BaseGate`: of the augmentations that a card is of, as far as it is of them."""
