@@ -65,6 +65,10 @@ def _why(deck: Deck) -> Schema:
                 "description": "The card that a learned gate prefers, for itself or as an average of others.",
             },
             "preference": {**number, "description": "How much it does."},
+            "strangeness": {
+                **number,
+                "description": "Standard deviations from clean images, where the gate prefers cards by that alone.",
+            },
             "confidence": {"type": "number"},
             "asked": {"type": "integer", "description": "Cards named before any had answered."},
             "widened": {"type": ["string", "null"], "enum": [*WIDENED, None], "description": "Why more cards ran."},

@@ -23,7 +23,8 @@ NAMES = tuple(LEVELS)
 
 # (largest difference in grey levels, largest share of values that may differ). The published code keeps float32 between
 # the stars and between the turns, and a value on a grey level's border may then fall to its other side; in the zoom the
-# channel that is not enlarged holds 36ths, so that one value in 36 is a tie, which the last bits of a sum decide.
+# channel that is not enlarged holds 36ths, so that one value in 36 is a tie, which the last bits of a sum decide; hues
+# are float32 as published, and float64 here as in saturate.
 EXACT = (0, 0.0)
 TOLERANCE = {
     "sparkles": (1, 0.001),

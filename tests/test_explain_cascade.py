@@ -107,16 +107,18 @@ def test_what_reaches_an_uneven_threshold_does_not_look_as_if_it_had_not() -> No
     assert "(calibrated; any answer is enough)" in sentence(reasons(cascade("guarded_cascade", 0.0), found, 0))
 
 
-def test_what_of_the_spectrum_speaks_for_a_card_is_said() -> None:
-    images = fake_images(1)
-    for kind in ("guarded_cascade", "router"):
-        deck, seen = fitted_deck(kind), ""
-        if kind == "guarded_cascade":
-            gate = gate_for(deck)
-            assert isinstance(gate, GuardedCascadeGate)
-            strange, ordinary = gate.features(log_amplitude(images))[0, 0], math.sqrt(ring_count(32))
-            seen = f", by how strange it is ({strange:.1f}; clean images are about {ordinary:.1f}),"
-        assert f" and{seen} speaks for " in sentence(reasons(deck, predict(deck, images), 0))
+def test_how_strange_the_spectrum_is_is_said_where_cards_are_preferred_by_that() -> None:
+    images, gate = fake_images(1), gate_for(fitted_deck("guarded_cascade"))
+    assert isinstance(gate, GuardedCascadeGate)
+    strange = gate.features(log_amplitude(images))[0, 0]
+    clean = math.sqrt(ring_count(32))
+    for kind, value, words in (
+        ("guarded_cascade", strange, f", by how strange it is ({strange:.1f}; clean images are about {clean:.1f}),"),
+        ("router", None, ""),
+    ):
+        why = reasons(fitted_deck(kind), predict(fitted_deck(kind), images), 0)
+        assert f" and{words} speaks for " in sentence(why)
+        assert why.numbers()["strangeness"] == (None if value is None else pytest.approx(value, rel=1e-4))
 
 
 def test_where_cards_are_preferred_alike_their_preference_tells_no_strangeness() -> None:
@@ -124,10 +126,10 @@ def test_where_cards_are_preferred_alike_their_preference_tells_no_strangeness()
     assert isinstance(gate, GuardedCascadeGate)
     alike = {**gate.config.arrays, "weights": np.zeros((1, gate.cards), np.float32)}
     flat = GuardedCascadeGate(dataclasses.replace(gate.config, arrays=alike), gate.known)
-    assert flat.sees(flat.preference(log_amplitude(fake_images(1)))[0]) == "by how strange it is"
+    assert flat.strange(flat.preference(log_amplitude(fake_images(1)))[0]) is None
     certain = np.zeros(gate.cards, np.float32)
     certain[0] = 1
-    assert gate.sees(certain) == "by how strange it is"
+    assert gate.strange(certain) is None
 
 
 def test_a_card_whose_answers_are_never_enough_has_no_threshold() -> None:

@@ -204,6 +204,8 @@ def _numbers(case: Explained) -> str:
     why, gate = case.why, case.deck.gate
     rows = [("gate", f"{gate.kind}, at most {gate.max_cards} cards per image")]
     rows += [(name.replace("_", " "), f"{value:g}") for name, value in gate.parameters.items()]
+    if why.strange is not None:
+        rows.append(("strangeness", "{:.1f}; of clean images about {:.1f}".format(*why.strange)))
     if why.margin is not None:
         rows.append(("second reference farther than the nearest by", f"{why.margin:.1%}"))
     if why.first_confidence is not None:

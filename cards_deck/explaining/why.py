@@ -26,8 +26,9 @@ class Reasons:
     there is one reference); `tail`: share of the nearest augmentation's own training images that lie nearer to its
     reference; `margin`: how much farther the second is, relative to the nearest. `preferred`: the card that a learned
     gate takes the spectrum to speak for, and how much, for itself or for those that it is an average of, in a window
-    the images together; `sees`: what of the spectrum, "" for all of it. `asked`: cards named before any had answered;
-    `widened`: one of `WIDENED`, None where the cards are those that the spectrum named.
+    the images together; `strange`: by how strange it is, and how strange clean images are, None where the gate does not
+    go by that alone. `asked`: cards named before any had answered; `widened`: one of `WIDENED`, None where the cards
+    are those that the spectrum named.
     `first_confidence`: calibrated probability of the first card's answer, which had to reach `threshold` or the next
     one joined (both None: the gate did not ask by that; `threshold` alone: no answer of that card is ever sure enough).
     `window`: the number of images routed together, 0 for none; `together`: the reference nearest to its mean,
@@ -53,7 +54,7 @@ class Reasons:
     together: str
     together_unknown: bool
     preferred: tuple[str, float] | None
-    sees: str
+    strange: tuple[float, float] | None
     asked: int
     widened: str | None
     first_confidence: float | None
@@ -72,6 +73,7 @@ class Reasons:
             "margin": self.margin,
             "preferred": self.preferred[0] if self.preferred else None,
             "preference": self.preferred[1] if self.preferred else None,
+            "strangeness": self.strange[0] if self.strange else None,
             "confidence": self.confidence,
             "asked": self.asked,
             "widened": self.widened,
@@ -103,7 +105,7 @@ def reasons(deck: Deck, prediction: Prediction, row: int, *, window: int = 0) ->
         pooled_early=not prediction.in_time[row],
         averages=deck.gate.kind == "uniform",
         preferred=_preferred(deck, prediction, row),
-        sees=gate_for(deck).sees(prediction.preference[row]),
+        strange=gate_for(deck).strange(prediction.preference[row]),
         together=deck.references.augmentations[int(prediction.routed[row].argmin())],
         together_unknown=bool(routed_unknown(deck, one)[0]),
         asked=int(prediction.first[row].sum()),

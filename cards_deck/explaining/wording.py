@@ -13,12 +13,18 @@ def sentence(why: Reasons) -> str:
     """Why these cards answered, in one sentence with the numbers it rests on."""
     text = f"The spectrum is nearest to {why.nearest} ({_distances(why)})"
     if why.preferred is not None and not why.window:
-        text += f" and{f', {why.sees},' if why.sees else ''} speaks for {_preferred(why)}"
+        text += f" and{_strange(why)} speaks for {_preferred(why)}"
     if why.averages:
         text += ", but this deck averages its cards whatever the spectrum is"
     elif why.window:
         text += _window(why)
     return f"{text}{_unknown(why)}{_asked(why)}: {_answer(why)}."
+
+
+def _strange(why: Reasons) -> str:
+    if why.strange is None:
+        return ""
+    return ", by how strange it is ({:.1f}; clean images are about {:.1f}),".format(*why.strange)
 
 
 def _preferred(why: Reasons) -> str:

@@ -209,9 +209,10 @@ class BaseGate:
         """float32 [n, k]: of which the card with the most is asked first, from the preference [n, k]: that itself."""
         return preference
 
-    def sees(self, preference: Floats) -> str:
-        """By what of the spectrum it has this preference [k] of the cards, in words; "" for all of it."""
-        return ""
+    def strange(self, preference: Floats) -> tuple[float, float] | None:
+        """How strange the spectrum is, in standard deviations, by which alone the cards have this preference [k], and
+        how strange those of clean images are; None where it is by something else, or cannot be told."""
+        return None
 
     def speaking(self, preference: Floats) -> Floats:
         """float32 [n, k]: how much of the preference [n, k] speaks for each card, in [0, 1]: its own."""

@@ -121,18 +121,17 @@ class GuardedCascadeGate(HedgedCascadeGate):
         """See `PreferenceGate`: the card that stands for most of what is preferred."""
         return largest(self.standing(preference), 1).astype(np.float32)
 
-    def sees(self, preference: Floats) -> str:
-        """See `BaseGate`: how strange it is, which the preference of two augmentations tells; and how strange clean
-        images are, the root of as many ones as there are rings."""
+    def strange(self, preference: Floats) -> tuple[float, float] | None:
+        """See `BaseGate`: from two augmentations' scores, of which the preference is the softmax; of clean images the
+        root mean square, which is that of the number of rings. None where it moves no score, or one share is 0."""
         slopes, bias = self.config.arrays["weights"][0], self.config.arrays["bias"]
         originals = list(self.known.originals)
         low, high = (originals[int(find(slopes[originals]))] for find in (np.argmin, np.argmax))
-        text = "by how strange it is"
         if slopes[low] == slopes[high] or not (preference[low] > 0 and preference[high] > 0):
-            return text
+            return None
         ratio = float(np.log(preference[high])) - float(np.log(preference[low]))
         strange = (ratio - float(bias[high] - bias[low])) / float(slopes[high] - slopes[low])
-        return f"{text} ({strange:.1f}; clean images are about {math.sqrt(len(self.config.arrays['ordinary'])):.1f})"
+        return strange, math.sqrt(len(self.config.arrays["ordinary"]))
 
     def speaking(self, preference: Floats) -> Floats:
         """See `BaseGate`: of the augmentations that a card is of, as far as it is of them."""
