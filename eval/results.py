@@ -104,12 +104,13 @@ def _gates(routes: Routes, lines: Mapping[str, Json], measured: Measured, deck: 
         "kinds": {
             kind: {
                 "route": f"{FITTED}{kind}",
-                "validation": found[-1].as_dict(),
-                "config": found[-1].gate.config.summary(),
+                "validation": largest.as_dict(),
+                "config": largest.gate.config.summary(),
                 "minus_uniform": lines[f"{FITTED}{kind} minus uniform"],
                 "points": points[kind][::-1],
             }
-            for kind, found in chosen.candidates.items()
+            for kind in chosen.candidates
+            for largest in [chosen.of_budgets(kind)[-1]]
         },
     }
 

@@ -137,7 +137,8 @@ def fitted_gates(chosen: Chosen) -> dict[str, Candidate]:
     """The gates that were fitted, by the names of their routes: of each kind the largest budget first."""
     return {
         f"{FITTED}{kind}{f'{AT}{one.budget:g}' if one is not found[-1] else ''}": one
-        for kind, found in chosen.candidates.items()
+        for kind in chosen.candidates
+        for found in [chosen.of_budgets(kind)]
         for one in reversed(found)
     }
 

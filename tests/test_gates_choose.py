@@ -93,6 +93,11 @@ def test_how_far_an_answer_goes_by_the_spectrum_is_chosen_within_the_bound() -> 
     assert len(by_trust) > 2
     assert [loss for _, loss in by_trust] == sorted(loss for _, loss in by_trust)
     assert {one.worst.cell for one in alike} == {"haze 1"}
+    shown = free.of_budgets("guarded_cascade")
+    assert [one.budget for one in shown] == sorted({one.budget for one in free.candidates["guarded_cascade"]})
+    for one in free.candidates["guarded_cascade"]:
+        assert one.score.score <= next(best for best in shown if best.budget == one.budget).score.score
+    assert {best.gate.config.parameters["trust"] for best in shown} > {0.0}
 
 
 def test_the_plain_average_is_not_chosen_beyond_the_decks_limit() -> None:

@@ -66,12 +66,16 @@ class Chosen:
         """The best gate, fitted on all rows."""
         return self.best.gate
 
+    def of_budgets(self, kind: str) -> tuple[Candidate, ...]:
+        """Of rising budgets the gate of this kind that scores best at each, allowed or not."""
+        by_budget: dict[float, list[Candidate]] = {}
+        for one in self.candidates[kind]:
+            by_budget.setdefault(one.budget, []).append(one)
+        return tuple(max(found, key=lambda one: one.score.score) for found in by_budget.values())
+
     def as_dict(self) -> dict[str, Any]:
         """JSON form: the kind, its record, and that of every kind's best gate of the largest budget, allowed or not."""
-        largest = {
-            kind: [one for one in found if one.budget == found[-1].budget] for kind, found in self.candidates.items()
-        }
-        scores = {kind: max(found, key=lambda one: one.score.score).as_dict() for kind, found in largest.items()}
+        scores = {kind: self.of_budgets(kind)[-1].as_dict() for kind in self.candidates}
         return {"kind": self.kind, "chosen": self.best.as_dict(), "scores": scores}
 
 
