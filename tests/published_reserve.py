@@ -1,4 +1,4 @@
-"""Corruptions made for CIFAR-10 beside those of CIFAR-10-C-bar, one image and one pixel at a time.
+"""Noise and textures made for CIFAR-10 beside those of CIFAR-10-C-bar, one image and one pixel at a time.
 
 As `published_cbar`: what the fast ones are checked against. Levels are every second one of
 imagenet_c_bar/cifar10_new_corruptions.csv.
@@ -11,7 +11,6 @@ import math
 import numpy as np
 from published_cbar import bilinear, finished, phase_noise, pixel_by_pixel
 from scipy import ndimage
-from skimage.color import hsv2rgb, rgb2hsv
 
 LEVELS = {
     "single_frequency_greyscale": (0.6, 1.2, 1.8, 2.4, 3.0),
@@ -22,8 +21,8 @@ LEVELS = {
     "blue_noise": (0.4, 0.8, 1.2, 1.6, 2.0),
     "scatter": (1.8, 2.6, 3.4, 4.2, 5.0),
     "chromatic_abberation": (1.4, 2.8, 4.2, 5.6, 7.0),
-    "hue_shift": (2.0, 4.0, 6.0, 8.0, 10.0),
-    "color_dither": (2.0, 4.0, 6.0, 8.0, 10.0),
+    "voronoi_noise": (1.8, 2.6, 3.4, 4.2, 5.0),
+    "caustic_noise": (3.0, 4.0, 5.0, 6.0, 7.0),
 }
 
 
@@ -96,20 +95,48 @@ def perlin_noise(image, level, generator):
     return finished((1 - alpha) * image + 255 * alpha * pixel_by_pixel(size, smoke))
 
 
+def voronoi_noise(image, level, generator):
+    size, intensity = len(image), 25.5 * level
+    time, density = generator.uniform(0, 10), generator.uniform(0.5, 0.9)
+    unit = generator.uniform(0.05, 0.2) * size
+    if generator.uniform() > 0.5:
+        intensity = -intensity
+
+    def point(cell):
+        mixed = np.array([[13.85, 47.77], [99.41, 88.48]]) @ cell
+        return (np.sin(mixed) * np.sqrt(mixed) * time * 0.0025) % 1
+
+    def cells(y, x):
+        at = np.array([x, y]) / unit + 1
+        cell, place = at // 1, at % 1
+        steps = [np.array([i, j]) for i in (-1, 0, 1) for j in (-1, 0, 1)]
+        near = density * min(1.0, *(np.linalg.norm(step + point(cell + step) - place) for step in steps))
+        return [3 * near**2 - 2 * near**3 - 0.5] * 3
+
+    return finished(image + intensity * pixel_by_pixel(size, cells))
+
+
+def caustic_noise(image, level, generator):
+    size = len(image)
+    time, period = generator.uniform(0.5, 2.0), generator.uniform(0.75, 1.25) * size
+    return finished(image + 25.5 * level * pixel_by_pixel(size, lambda y, x: [_caustics(y, x, time, period)] * 3))
+
+
+def _caustics(y, x, time, period):
+    p = (np.array([y, x]) / period % 1) * 6.28318530718 - 250
+    i, light = p.copy(), 1.0
+    for n in range(5):
+        t = time * (1.0 - 3.5 / (n + 1))
+        i = p + np.array([np.cos(t - i[0]) + np.sin(t + i[1]), np.sin(t - i[1]) + np.cos(t + i[0])])
+        light += 1 / np.sqrt((p[0] / (np.sin(i[0] + t) / 0.005)) ** 2 + (p[1] / (np.cos(i[1] + t) / 0.005)) ** 2)
+    return min(abs(1.17 - (light / 5) ** 1.4) ** 8, 1)
+
+
 def caustic_refraction(image, level, generator):
     size = len(image)
     time, period = generator.uniform(0.5, 2.0), generator.uniform(0.75, 1.25) * size
 
-    def caustics(y, x):
-        p = (np.array([y, x]) / period % 1) * 6.28318530718 - 250
-        i, light = p.copy(), 1.0
-        for n in range(5):
-            t = time * (1.0 - 3.5 / (n + 1))
-            i = p + np.array([np.cos(t - i[0]) + np.sin(t + i[1]), np.sin(t - i[1]) + np.cos(t + i[0])])
-            light += 1 / np.sqrt((p[0] / (np.sin(i[0] + t) / 0.005)) ** 2 + (p[1] / (np.cos(i[1] + t) / 0.005)) ** 2)
-        return min(abs(1.17 - (light / 5) ** 1.4) ** 8, 1)
-
-    surface = ndimage.gaussian_filter(pixel_by_pixel(size, caustics), sigma=1)
+    surface = ndimage.gaussian_filter(pixel_by_pixel(size, lambda y, x: _caustics(y, x, time, period)), sigma=1)
     pixels = image / 255
 
     def height(y, x):
@@ -162,30 +189,4 @@ def chromatic_abberation(image, level, generator):
     for channel, angle in enumerate(generator.uniform(0, 2 * np.pi, 3)):
         by = (math.cos(angle) * away, math.sin(angle) * away)
         out[..., channel] = ndimage.shift(image[..., channel], by, prefilter=False)
-    return out
-
-
-def hue_shift(image, level, generator):
-    amount = level * 0.5 / 10 * (-1 if generator.uniform() < 0.5 else 1)
-    hsv = rgb2hsv(image.astype(np.float32) / 255)
-    hsv[..., 0] += amount % 1.0
-    return finished(hsv2rgb(hsv) * 255)
-
-
-def color_dither(image, level, generator):
-    """Places are counted through the image, and the published code forgets the row of those below."""
-    size, levels = len(image), 14 - int(level)
-    work, out = image.copy(), np.zeros_like(image)
-    shares = np.array([[0, 0, 0], [0, 0, 7], [3, 5, 1]])
-    for index in range(size * size):
-        y, x = divmod(index, size)
-        value = np.array([int(255 * int(levels * int(c) / 256) / (levels - 1)) for c in work[y, x]])
-        out[y, x] = value
-        error = work[y, x].astype(int) - value
-        for i in (-1, 0, 1):
-            for j in (-1, 0, 1):
-                share = shares[i + 1, j + 1]
-                if 0 < y + i < size and 0 < x + j < size and share:
-                    row, column = divmod(index + j, size)
-                    work[row, column] = np.clip(work[row, column] + error * share / 16, 0, 255).astype(np.uint8)
     return out

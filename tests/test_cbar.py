@@ -8,6 +8,8 @@ import itertools
 import numpy as np
 import published_cbar
 import published_reserve
+import published_reserve_colours
+import published_reserve_warps
 import pytest
 from published_corruptions import generator_for, pictures
 from scipy import ndimage
@@ -18,7 +20,12 @@ from cards_deck.corruptions._cbar_noise import radius_squared, spectral_noise
 from cards_deck.corruptions.circular_motion_blur import turns
 from cards_deck.corruptions.lines import coverage
 
-LEVELS = {**published_cbar.LEVELS, **published_reserve.LEVELS}
+PUBLISHED = {
+    name: module
+    for module in (published_cbar, published_reserve, published_reserve_colours, published_reserve_warps)
+    for name in module.LEVELS
+}
+LEVELS = {name: module.LEVELS[name] for name, module in PUBLISHED.items()}
 NAMES = tuple(LEVELS)
 
 # (largest difference in grey levels, largest share of values that may differ). The published code keeps float32 between
@@ -42,8 +49,7 @@ def _same(got, expected, tolerance):
 
 
 def _expected(images, name, severity, seed):
-    published = published_cbar if name in published_cbar.LEVELS else published_reserve
-    level, reference = LEVELS[name][severity - 1], getattr(published, name)
+    level, reference = LEVELS[name][severity - 1], getattr(PUBLISHED[name], name)
     made = [reference(image, level, generator_for(image, name, severity, seed)) for image in images]
     assert all(image.dtype == np.uint8 for image in made)
     return np.stack(made)

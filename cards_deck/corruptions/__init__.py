@@ -4,10 +4,10 @@
 Hendrycks and Dietterich, "Benchmarking Neural Network Robustness to Common Corruptions and Perturbations", ICLR 2019;
 constants and algorithms from ImageNet-C/create_c/make_cifar_c.py of github.com/hendrycks/robustness.
 `CBAR_CORRUPTIONS` are the 10 of CIFAR-10-C-bar: Mintun, Kirillov and Xie, "On Interaction Between Augmentations and
-Corruptions in Natural Corruption Robustness", NeurIPS 2021. `RESERVE_CORRUPTIONS` are ten that they made for CIFAR-10
-as well and did not take into it: they are in no benchmark here, so that what is chosen on them was chosen on nothing
-that is reported, though some are akin to what is: chromatic_abberation and blue_noise have relatives in CIFAR-10-C-bar.
-Five of them are in ImageNet-C-bar; severities are every second of the ten levels that they give.
+Corruptions in Natural Corruption Robustness", NeurIPS 2021. `RESERVE_CORRUPTIONS` are the other twenty of the thirty
+that they made for CIFAR-10: they are in no benchmark here, so that what is chosen on them was chosen on nothing that is
+reported, though some are akin to what is: chromatic_abberation and blue_noise have relatives in CIFAR-10-C-bar. Five of
+them are in ImageNet-C-bar; severities are every second of the ten levels that they give.
 `HELD_BACK_CORRUPTIONS` are both kinds that no suite measures: gates are fitted and judged on these.
 
 Severities are defined at 32 x 32; for a larger image every length in pixels grows with size / 32, as each corruption
@@ -85,6 +85,16 @@ RESERVE_CORRUPTIONS: tuple[str, ...] = (
     "chromatic_abberation",
     "hue_shift",
     "color_dither",
+    "voronoi_noise",
+    "caustic_noise",
+    "fish_eye",
+    "water_drop",
+    "perspective_no_bars",
+    "quadrilateral_no_bars",
+    "bleach_bypass",
+    "technicolor",
+    "pseudocolor",
+    "color_balance",
 )
 HELD_BACK_CORRUPTIONS = (*VALIDATION_CORRUPTIONS, *RESERVE_CORRUPTIONS)
 NOISE = CORRUPTIONS[:3]

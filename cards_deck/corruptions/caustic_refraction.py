@@ -8,10 +8,10 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from cards_deck.corruptions._base import REGISTRY, Draws, Floats, Images, to_uint8, unit
+from cards_deck.corruptions._caustics import caustics
 from cards_deck.corruptions._cbar_warp import sampled
 
 _INDEX = 4.0  # of refraction
-_FINE = 0.005  # how sharp the caustics are
 
 
 @REGISTRY.register("caustic_refraction")
@@ -29,7 +29,7 @@ class CausticRefraction:
         """See `Corruption`."""
         size, level = images.shape[1], self.level[severity - 1]
         drawn = [(g.uniform(0.5, 2.0), g.uniform(0.75, 1.25)) for g in draws.generators]
-        surfaces = [gaussian_filter(_caustics(size, time, scale * size), sigma=1) for time, scale in drawn]
+        surfaces = [gaussian_filter(caustics(size, time, scale * size), sigma=1) for time, scale in drawn]
         padded = np.pad(np.stack(surfaces), ((0, 0), (1, 1), (1, 1)))
         across = padded[:, 1:-1, 2:] - padded[:, 1:-1, :-2]
         down = padded[:, 2:, 1:-1] - padded[:, :-2, 1:-1]
@@ -38,21 +38,6 @@ class CausticRefraction:
         seen = sampled(unit(images), steps[:, np.newaxis] + rows, steps + columns)
         lit = seen + ((down - across) * level * 2 / 10)[..., np.newaxis]
         return to_uint8(lit)
-
-
-def _caustics(size: int, time: float, period: float) -> Floats:
-    """Light on the bottom in [0, 1], float64 [size, size], repeating after `period` pixels."""
-    angle = (np.arange(size) / period % 1) * 6.28318530718 - 250
-    y, x = angle[:, np.newaxis], angle
-    down, across, light = y, x, np.ones((size, size))
-    for wave in range(5):
-        turn = time * (1 - 3.5 / (wave + 1))
-        down, across = (
-            y + np.cos(turn - down) + np.sin(turn + across),
-            x + np.sin(turn - across) + np.cos(turn + down),
-        )
-        light += 1 / np.hypot(y * _FINE / np.sin(down + turn), x * _FINE / np.cos(across + turn))
-    return np.asarray(np.clip(np.abs(1.17 - (light / 5) ** 1.4) ** 8, 0, 1))
 
 
 def _refracted(down: Floats, across: Floats, thickness: float) -> tuple[Floats, Floats]:
