@@ -37,7 +37,7 @@ class FishEye:
         first = (np.arange(n) * wide**2)[:, np.newaxis, np.newaxis]
 
         def seen(rows: npt.NDArray[np.int64], columns: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-            return values.take(first + (rows + border) * wide + columns + border, axis=0)
+            return np.asarray(values[first + (rows + border) * wide + columns + border])
 
         for centre in np.moveaxis(draws.uniform(0, size, _LENSES, 2), 1, 0):
             corner = np.floor(centre - radius).astype(np.int64)
