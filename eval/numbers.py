@@ -26,6 +26,7 @@ ROUTE_LABELS = {
     "gate_spectrum_cascade": "Gate: spectrum, then confidence",
     "gate_hedged_cascade": "Gate: hedged cascade",
     "gate_guarded_cascade": "Gate: guarded cascade",
+    "gate_refereed_cascade": "Gate: refereed cascade",
     "gate_reliability": "Gate: class reliability",
     "cell_oracle": "Best card of each cell",
     "oracle": "Any card right",

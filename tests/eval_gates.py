@@ -28,9 +28,9 @@ def fitted_gate(deck: Deck, images: Images, kind: str) -> BaseGate:
 
 
 def gentle(gate: BaseGate, spectra: Floats, enough: float | None = None) -> BaseGate:
-    """The guarded cascade that prefers the first augmentation in ordinary spectra, the last in strange ones, and none
-    in the middle of these [n, h, h//2+1], with a trust of 0.75; `enough`: a threshold for every set of cards, at
-    temperatures of 1."""
+    """A cascade that goes by strangeness, with a trust of 0.75: it prefers the first augmentation in ordinary spectra,
+    the last in strange ones, and none in the middle of these [n, h, h//2+1]; `enough`: a threshold for every set of
+    cards, at temperatures of 1."""
     assert isinstance(gate, GuardedCascadeGate)
     strange = gate.features(spectra)[:, 0]
     names = sorted({gate.known.augmentations[card] for card in gate.known.originals})
@@ -47,7 +47,7 @@ def gentle(gate: BaseGate, spectra: Floats, enough: float | None = None) -> Base
             "temperatures": np.ones(gate.cards, np.float32), "enough": np.full_like(arrays["enough"], enough),
         }  # fmt: skip
     config = replace(gate.config, arrays=arrays, parameters={**gate.config.parameters, "trust": 0.75})
-    return GuardedCascadeGate(config, gate.known)
+    return type(gate)(config, gate.known)
 
 
 def with_threshold(gate: BaseGate, value: float) -> BaseGate:

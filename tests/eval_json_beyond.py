@@ -22,6 +22,7 @@ LEVEL = {
     "gate_spectrum_cascade": 0.004,
     "gate_hedged_cascade": 0.0005,
     "gate_guarded_cascade": 0.0015,
+    "gate_refereed_cascade": 0.0018,
     "gate_reliability": -0.001,
     "cell_oracle": 0.012,
     "oracle": 0.06,

@@ -28,6 +28,7 @@ from eval.attacks.smooth import SmoothDeck
 from eval.attacks.soft_gates import KINDS, SoftGate, ring_matrix, soft_gate
 from eval.measure import looked_up
 
+STRANGE = ("guarded_cascade", "refereed_cascade")  # kinds that go by how strange an image is
 SIZE, COUNT = 16, 32
 DECK = fake_deck(SIZE, 4)
 
@@ -47,7 +48,7 @@ def _planes(images: Images, dtype: torch.dtype = torch.float32) -> Tensor:
 def gates() -> Mapping[str, BaseGate]:
     """Each kind, fitted on the deck's answers to a few images."""
     found = {kind: fitted_gate(DECK, _images(), kind) for kind in KINDS}
-    return {**found, "guarded_cascade": gentle(found["guarded_cascade"], log_amplitude(_images()))}
+    return {**found, **{kind: gentle(found[kind], log_amplitude(_images())) for kind in STRANGE}}
 
 
 def test_rings_are_a_matrix() -> None:
@@ -92,7 +93,7 @@ def test_at_the_end_of_softness_it_is_the_hard_gate(kind: str, monkeypatch: pyte
     images, predictor = _images(), Predictor(DECK, engine=EngineKind.TORCH)
     logits = 8 * np.stack([predictor.card_logits(images, card) for card in range(4)])
     gate = fitted_gate(DECK, images, kind)
-    if kind == "guarded_cascade":
+    if kind in STRANGE:
         gate = gentle(gate, log_amplitude(images), enough=float(np.median(softmax(logits).max(axis=-1))))
     else:
         first = logits[int(gate.config.arrays["order"][0])] if kind == "cascade" else logits
@@ -160,7 +161,7 @@ def test_attacks_on_routing_and_cost_stay_within_the_limit(gates: Mapping[str, B
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_attack_through_each_gate_turns_answers(kind: str, gates: Mapping[str, BaseGate]) -> None:
     images, gate = _images(), gates[kind]
-    if kind == "guarded_cascade":  # the first card of each augmentation, whatever it is shown, says the same class
+    if kind in STRANGE:  # the first card of each augmentation, whatever it is shown, says the same class
         gate = gentle(gate, log_amplitude(images), enough=0.99)
         gate = type(gate)(replace(gate.config, max_cards=4), gate.known)
     predictor = Predictor(DECK, engine=EngineKind.TORCH, gate=gate)

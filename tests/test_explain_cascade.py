@@ -26,7 +26,7 @@ from cards_deck.spectrum import Images, log_amplitude
 from serving.openapi import describe
 from serving.settings import Settings
 
-CASCADES = ("cascade", "spectrum_cascade", "hedged_cascade", "guarded_cascade")
+CASCADES = ("cascade", "spectrum_cascade", "hedged_cascade", "guarded_cascade", "refereed_cascade")
 FLAT = np.full((1, 32, 32, 3), 130, np.uint8)
 IMAGES = np.concatenate([fake_images(8), noisy(fake_images(8), 26), FLAT])
 UNKNOWN = np.concatenate([FLAT.repeat(5, axis=0), fake_images(2)])  # its mean is unknown, its last two images are not
@@ -38,7 +38,10 @@ def cascade(kind: str, threshold: float | None = None) -> Deck:
     if threshold is None:
         found = predict(cascade(kind, 1.0), fake_images(8))
         threshold = float(np.median(found.sure))
-    if kind == "guarded_cascade":  # which has one for each set of cards: here for each card, and no answer of several
+    if kind in (
+        "guarded_cascade",
+        "refereed_cascade",
+    ):  # which have one for each set of cards: here for each card, and no answer of several
         count = len(deck.cards)
         enough = np.full((len(deck.gate.arrays["risks"]), count), threshold, np.float32)
         arrays = {**deck.gate.arrays, "sets": np.eye(count, dtype=np.float32), "enough": enough}
@@ -130,6 +133,23 @@ def test_where_cards_are_preferred_alike_their_preference_tells_no_strangeness()
     certain = np.zeros(gate.cards, np.float32)
     certain[0] = 1
     assert gate.strange(certain) is None
+
+
+def test_that_cards_were_heard_is_said_where_several_answered_a_known_spectrum() -> None:
+    heard = "by the spectrum and by what they said"
+    images = np.concatenate([fake_images(2), UNKNOWN[:1]])
+    for kind, says in (("guarded_cascade", [False] * 3), ("refereed_cascade", [True, True, False])):
+        deck = cascade(kind, NEVER)
+        found = predict(deck, images)
+        assert found.unknown.tolist() == [False, False, True]
+        assert (found.ran.sum(axis=1) > 1).all()
+        assert [heard in sentence(reasons(deck, found, row)) for row in range(3)] == says
+        alone = dataclasses.replace(found, ran=found.first)
+        late = dataclasses.replace(found, in_time=np.zeros(3, np.bool_))
+        assert not any(heard in sentence(reasons(deck, one, 0)) for one in (alone, late))
+    assert heard not in sentence(
+        reasons(cascade("refereed_cascade", 0.0), predict(cascade("refereed_cascade", 0.0), images), 0)
+    )
 
 
 def test_a_card_whose_answers_are_never_enough_has_no_threshold() -> None:

@@ -67,8 +67,8 @@ def check(decision: Decision, gate: BaseGate) -> None:
 
 def test_every_kind_is_registered_and_documented() -> None:
     assert set(GATES.names()) == {
-        "cascade", "guarded_cascade", "hedged_cascade", "reliability", "router", "softmax", "spectral",
-        "spectrum_cascade", "uniform",
+        "cascade", "guarded_cascade", "hedged_cascade", "refereed_cascade", "reliability", "router", "softmax",
+        "spectral", "spectrum_cascade", "uniform",
     }  # fmt: skip
     assert all(GATES[kind].__doc__ for kind in KINDS)
 

@@ -50,7 +50,7 @@ def test_a_larger_budget_is_spent_only_where_it_helps() -> None:
 def test_no_gate_is_chosen_that_loses_too_much_in_a_cell() -> None:
     """Gates fitted without the fog send it to the wrong cards, and still score best on average."""
     cells = ("clean", "fog 1", "blur 1")
-    kinds = sorted({*GATES.names()} - {"guarded_cascade"})  # which scores as well without that
+    kinds = sorted({*GATES.names()} - {"guarded_cascade", "refereed_cascade"})  # which score as well without that
     fair = observed(seed=2, cells=cells, skill=np.vstack([SKILL[:3], [2.4, 2.4, 2.4]]))
 
     def chosen(most_loss: float, rows: Observed = fair) -> Chosen:

@@ -34,8 +34,8 @@ class Reasons:
     `window`: the number of images routed together, 0 for none; `together`: the reference nearest to its mean,
     `together_unknown`: that is farther from all than the training images are (without a window `nearest` and
     `unknown`). `averages`: the gate takes all cards, whatever the spectrum is. `votes`: what the weights come from
-    where the gate weighs cards by the class that they name. `pooled_early`: time was up. `abstained`: no class is
-    named, since `label` does not reach `needed`.
+    where the gate weighs cards by the class that they name; `heard`: they come from the answers as well.
+    `pooled_early`: time was up. `abstained`: no class is named, since `label` does not reach `needed`.
     """
 
     label: str
@@ -63,6 +63,7 @@ class Reasons:
     needed: float | None
     window: int
     votes: tuple[Vote, ...]
+    heard: bool
 
     def numbers(self) -> dict[str, Any]:
         """The JSON values that the sentence says, rounded to 6 digits."""
@@ -80,6 +81,7 @@ class Reasons:
             "first_confidence": self.first_confidence,
             "threshold": self.threshold,
             "window": self.window,
+            "heard": self.heard,
             "votes": [vote.as_dict() for vote in self.votes],
         }
         return {name: round(value, 6) if isinstance(value, float) else value for name, value in found.items()}
@@ -114,6 +116,7 @@ def reasons(deck: Deck, prediction: Prediction, row: int, *, window: int = 0) ->
         needed=deck.gate.abstain_below,
         window=window if window > 1 else 0,
         votes=votes(deck, prediction, row),
+        heard=_heard(deck, one),
         **_spectrum(deck, prediction, row),
         **_confidence(deck, prediction, row),
     )
@@ -122,6 +125,11 @@ def reasons(deck: Deck, prediction: Prediction, row: int, *, window: int = 0) ->
 def _one(prediction: Prediction, row: int) -> Prediction:
     fields = {field.name: getattr(prediction, field.name)[row : row + 1] for field in dataclasses.fields(prediction)}
     return Prediction(**fields)
+
+
+def _heard(deck: Deck, one: Prediction) -> bool:
+    several, unknown = one.ran[0].sum() > 1, routed_unknown(deck, one)[0]
+    return bool(deck.gate.kind == "refereed_cascade" and several and one.in_time[0] and not unknown)
 
 
 def _spectrum(deck: Deck, prediction: Prediction, row: int) -> dict[str, Any]:

@@ -78,7 +78,8 @@ def farther(tail: float) -> str:
 
 def _answer(why: Reasons) -> str:
     who = _listed([f"{name} ({weight:.0%})" for name, weight in why.cards])
-    text = f"{who}{said(why.votes)} answered {why.label} with {why.confidence:.0%}"
+    heard = ", weighed by the spectrum and by what they said," if why.heard else ""
+    text = f"{who}{said(why.votes)}{heard} answered {why.label} with {why.confidence:.0%}"
     if why.abstained:
         text += f", too little for an unknown spectrum, which needs {why.needed:.0%}, so no class is named"
     return f"{text}; time was up before the other cards" if why.pooled_early else text

@@ -22,9 +22,11 @@ Json = dict[str, Any]
 
 ROUTES = ("gated", "uniform", "best_card")
 # Kinds whose first cards the spectrum names.
-READ_SPECTRA = ("softmax", "router", "reliability", "spectrum_cascade", "hedged_cascade", "guarded_cascade")
+READ_SPECTRA = (
+    "softmax", "router", "reliability", "spectrum_cascade", "hedged_cascade", "guarded_cascade", "refereed_cascade",
+)  # fmt: skip
 # Kinds that may run fewer cards than the limit.
-VARY_COST = ("router", "softmax", "reliability", "cascade", "spectrum_cascade", "hedged_cascade", "guarded_cascade")
+VARY_COST = (*READ_SPECTRA, "cascade")
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,10 @@ SHARPNESS = 10.0  # of the choice of the first card: the power of its preference
 _FAR = -1e9  # the score of a card that cannot run
 _TINY = 1e-12
 _MOST = 1.1  # of what is needed: beyond it no answer is sure enough, and no gradient is left
-KINDS = ("softmax", "router", "reliability", "cascade", "spectrum_cascade", "hedged_cascade", "guarded_cascade")
+KINDS = (
+    "softmax", "router", "reliability", "cascade", "spectrum_cascade", "hedged_cascade", "guarded_cascade",
+    "refereed_cascade",
+)  # fmt: skip
 
 
 @functools.lru_cache(maxsize=4)
@@ -111,8 +114,10 @@ class SoftGate:
 
         The first card is a sharp choice by preference. Shares of several are the gate's own, which change little with
         the spectrum if at all, with the gradient of shares by preference (straight through, Bengio et al., arXiv 2013):
-        an attack has to see which cards it could push out.
+        an attack has to see which cards it could push out. How a gate that hears the cards weighs them by what they
+        say has no gradient.
         """
+        said = cards.detach().float().numpy()
         calibrated = torch.log_softmax(cards / self._arrays["temperatures"].to(cards)[:, None, None], dim=2).exp()
         seen, last = preference.detach().float().numpy(), min(self.gate.limit, self.gate.cards)
         standing = self._standing(preference)
@@ -125,7 +130,8 @@ class SoftGate:
                 asked = asked | self._following(seen, asked)
                 shown = _among(self._standing(preference) + _TINY, torch.from_numpy(asked))
                 shares, believed = (
-                    torch.from_numpy(hard).to(preference) + shown - shown.detach() for hard in self._hard(seen, asked)
+                    torch.from_numpy(hard).to(preference) + shown - shown.detach()
+                    for hard in self._hard(seen, said, asked)
                 )
                 needed = self._needed(asked).to(preference)
             if step == last:
@@ -146,10 +152,10 @@ class SoftGate:
         by_augmentation = torch.minimum(focused[:, None, :], under).sum(dim=2)
         return (by_augmentation + torch.minimum(by_card[:, None, :], parts).sum(dim=2)) / 2
 
-    def _hard(self, preference: Floats, ran: Bools) -> tuple[Floats, Floats]:
+    def _hard(self, preference: Floats, logits: Floats, ran: Bools) -> tuple[Floats, Floats]:
         """Weights [n, k] of the cards that ran in their answer, and where it is asked how sure they are."""
         if isinstance(self.gate, AskingGate):
-            return self.gate.sharing(preference, ran), self.gate.believing(ran)
+            return self.gate.hearing(preference, logits, ran), self.gate.believing(ran)
         return (equal_shares(ran.astype(np.float32)),) * 2
 
     def _needed(self, ran: Bools) -> Tensor:

@@ -29,6 +29,7 @@ ROUTE_STYLES: Mapping[str, tuple[str, str, str]] = {  # colour, line style, mark
     "gate_spectrum_cascade": ("worse", "-", "o"),
     "gate_hedged_cascade": ("second", ":", "o"),
     "gate_guarded_cascade": ("better", ":", "o"),
+    "gate_refereed_cascade": ("accent", ":", "o"),
     "gate_reliability": ("text", "-", "o"),
     "cell_oracle": ("muted", ":", "x"),
     "oracle": ("muted", ":", "x"),

@@ -42,6 +42,11 @@ def linear(features: Floats, weights: Floats, bias: Floats) -> Floats:
     return np.asarray((features[:, :, None] * weights).sum(axis=1) + bias, np.float32)
 
 
+def product(rows: Floats, table: Floats) -> Floats:
+    """rows [n, i] @ table [i, j]; a matrix product of the library would round a row by how many others there are."""
+    return np.asarray((rows[:, :, None] * table).sum(axis=1), np.float32)
+
+
 def normalised(scores: Floats) -> Floats:
     """Softmax over the last axis of scores [n, k]; rows sum to 1."""
     shifted = np.exp(scores - scores.max(axis=1, keepdims=True))

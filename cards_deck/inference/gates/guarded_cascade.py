@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ from cards_deck.inference.gates._base import GATES, Bools, Known, largest, share
 from cards_deck.inference.gates._fit import spending, tried
 from cards_deck.inference.gates._likelihood import worst_temperatures
 from cards_deck.inference.gates._observed import Doubles, Observed, read
-from cards_deck.inference.gates._profile import normalised, ring_count, ring_means
+from cards_deck.inference.gates._profile import normalised, product, ring_count, ring_means
 from cards_deck.inference.gates._risk import NEVER, RISKS, sure_enough
 from cards_deck.inference.gates._strange import fit_ordinary, fit_shares, strangeness, strangeness_of
 from cards_deck.inference.gates.hedged_cascade import HedgedCascadeGate
@@ -30,6 +31,8 @@ LEAST = np.float32(1e-6)  # share of an augmentation: a card without weight woul
 FOCUS = 3
 TRUSTS = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)
 MOST_SETS = 500  # of cards that are judged whether a spectrum names them or not
+
+_FITTED: WeakKeyDictionary[Observed, tuple[Any, tuple[Any, ...]]] = WeakKeyDictionary()
 
 
 @GATES.register("guarded_cascade")
@@ -70,7 +73,7 @@ class GuardedCascadeGate(HedgedCascadeGate):
     averages: Bools = field(init=False, repr=False)  # [k]
     parts: Floats = field(init=False, repr=False)  # [k, k] share of each original in each card
     under: Floats = field(init=False, repr=False)  # [k, a] share of each augmentation in each card
-    _plain: Floats = field(init=False, repr=False)  # [a] share of each augmentation in the plain average
+    plain: Floats = field(init=False, repr=False)  # [a] share of each augmentation in the plain average
     _codes: NDArray[Any] = field(init=False, repr=False)  # [s] of the sets, sorted
     _enough: Doubles = field(init=False, repr=False)  # [s] in this order, at this risk
 
@@ -100,7 +103,7 @@ class GuardedCascadeGate(HedgedCascadeGate):
         object.__setattr__(self, "averages", averages)
         object.__setattr__(self, "parts", parts)
         object.__setattr__(self, "under", parts @ is_of)
-        object.__setattr__(self, "_plain", is_of[originals].mean(axis=0))
+        object.__setattr__(self, "plain", is_of[originals].mean(axis=0))
         object.__setattr__(self, "_codes", codes[order])
         object.__setattr__(self, "_enough", enough[allowed, order].astype(np.float64))
 
@@ -135,34 +138,37 @@ class GuardedCascadeGate(HedgedCascadeGate):
 
     def speaking(self, preference: Floats) -> Floats:
         """See `BaseGate`: of the augmentations that a card is of, as far as it is of them."""
-        return _overlap(_product(preference, self.under), self.under)
+        return _overlap(product(preference, self.under), self.under)
 
     def standing(self, preference: Floats) -> Floats:
         """See `BaseGate`: how far the parts of a card are preferred, with the augmentations' shares raised to `FOCUS`;
         half by augmentation, and half by card, so that of the preferred augmentation's cards the one comes first that
         is most of them."""
-        each = np.maximum(_product(preference, self.under), LEAST)
+        each = np.maximum(product(preference, self.under), LEAST)
         focused = shares(each**FOCUS)
-        by_card: Floats = preference * _product(np.asarray(focused / each, np.float32), self.under.T)
+        by_card: Floats = preference * product(np.asarray(focused / each, np.float32), self.under.T)
         both = _overlap(focused, self.under) + _overlap(by_card, self.parts)
         return np.asarray(both / 2, np.float32)
 
     def believing(self, ran: Bools) -> Floats:
         """See `AskingGate`: each augmentation as in the plain average."""
-        return self._shared(self._plain[None], ran)
+        return self._shared(self.plain[None], ran)
 
     def sharing(self, preference: Floats, ran: Bools) -> Floats:
         """See `AskingGate`: each augmentation in part as it is preferred."""
+        return self.trusting(product(preference, self.under), ran)
+
+    def trusting(self, preferred: Floats, ran: Bools) -> Floats:
+        """Weights [n, k] of the cards in `ran` [n, k], with augmentations in part as they are `preferred` [n, a]."""
         trust = self.parameter("trust")
-        wanted = (1 - trust) * self._plain + trust * _product(preference, self.under)
-        return self._shared(wanted.astype(np.float32), ran)
+        return self._shared(((1 - trust) * self.plain + trust * preferred).astype(np.float32), ran)
 
     def _shared(self, wanted: Floats, ran: Bools) -> Floats:
         """Weights [n, k] of the cards in `ran` [n, k], of which each has some: what is wanted [n, a] of each
         augmentation, as far as there are cards of it."""
-        there = _product(ran.astype(np.float32), self.under)
+        there = product(ran.astype(np.float32), self.under)
         each = np.maximum(wanted, LEAST) / np.where(there > 0, there, np.float32(np.inf))
-        return shares(np.where(ran, _product(each.astype(np.float32), self.under.T), np.float32(0)))
+        return shares(np.where(ran, product(each.astype(np.float32), self.under.T), np.float32(0)))
 
     def following(self, preference: Floats, ran: Bools) -> Bools:
         """See `AskingGate`: of those that are no averages while there are any, who joins a `hedged_cascade`."""
@@ -183,8 +189,18 @@ class GuardedCascadeGate(HedgedCascadeGate):
     ) -> tuple[Self, ...]:
         """Shares by their likelihood, each card's temperature from the cell where it is too sure the most, then what
         is sure enough of every set of cards, or of those that the rows' spectra name where that are too many; then the
-        risk that spends each budget. `trust` is the default, see `variants`.
+        risk that spends each budget. `trust` is the default, see `variants`. What was fitted last is kept with the
+        rows, since a kind that goes on from there fits the same.
         """
+        asked = (cls, config, known, tuple(budgets))
+        if observed not in _FITTED or _FITTED[observed][0] != asked:
+            _FITTED[observed] = asked, cls._fitted(observed, config, known, budgets)
+        return _FITTED[observed][1]
+
+    @classmethod
+    def _fitted(
+        cls, observed: Observed, config: GateConfig, known: Known, budgets: Sequence[float]
+    ) -> tuple[Self, ...]:
         ordinary, whitening = fit_ordinary(observed)
         weights, bias = fit_shares(observed, known, strangeness_of(observed, ordinary, whitening))
         arrays = {
@@ -245,11 +261,6 @@ class GuardedCascadeGate(HedgedCascadeGate):
 def _overlap(wanted: Floats, shares: Floats) -> Floats:
     """[n, k]: how much of what is wanted [n, i] each of the shares [k, i] has."""
     return np.asarray(np.minimum(wanted[:, None, :], shares).sum(axis=2), np.float32)
-
-
-def _product(rows: Floats, table: Floats) -> Floats:
-    """rows [n, i] @ table [i, j]; a matrix product of the library would round a row by how many others there are."""
-    return np.asarray((rows[:, :, None] * table).sum(axis=1), np.float32)
 
 
 def _codes(sets: Bools) -> NDArray[Any]:
