@@ -81,7 +81,10 @@ def _why(deck: Deck) -> Schema:
                 "description": "The confidence from which no card is asked after the first; null: none is enough.",
             },
             "window": {"type": "integer", "description": "Images routed together; 0 for none."},
-            "heard": {"type": "boolean", "description": "Whether the weights come from the answers as well."},
+            "heard": {
+                "type": "boolean",
+                "description": "Whether augmentations share the answer by what they said as well.",
+            },
             "votes": {
                 "type": "array",
                 "items": _vote(deck),

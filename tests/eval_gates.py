@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from fitted_gates import with_a_referee
 
 from cards_deck.deck import Deck
 from cards_deck.gate_config import GateConfig
@@ -47,6 +48,7 @@ def gentle(gate: BaseGate, spectra: Floats, enough: float | None = None) -> Base
             "temperatures": np.ones(gate.cards, np.float32), "enough": np.full_like(arrays["enough"], enough),
         }  # fmt: skip
     config = replace(gate.config, arrays=arrays, parameters={**gate.config.parameters, "trust": 0.75})
+    config = with_a_referee(config)
     return type(gate)(config, gate.known)
 
 

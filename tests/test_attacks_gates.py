@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from eval_gates import fitted_gate, gentle, with_threshold
+from fitted_gates import STRANGE, with_a_referee
 from torch import Tensor
 
 from cards_deck.gate_config import GateConfig
@@ -18,6 +19,7 @@ from cards_deck.inference.fake_deck import fake_deck, fake_images
 from cards_deck.inference.gates import fit_gate
 from cards_deck.inference.gates._base import BaseGate
 from cards_deck.inference.gates._profile import ring_means
+from cards_deck.inference.gates.refereed_cascade import RefereedCascadeGate
 from cards_deck.inference.pooling import softmax
 from cards_deck.inference.predictor import Predictor
 from cards_deck.spectrum import Images, log_amplitude
@@ -26,9 +28,9 @@ from eval.attacks.aims import MoreCards, OtherCards, WrongThroughTheGate
 from eval.attacks.pgd import pgd
 from eval.attacks.smooth import SmoothDeck
 from eval.attacks.soft_gates import KINDS, SoftGate, ring_matrix, soft_gate
+from eval.attacks.soft_referee import heard
 from eval.measure import looked_up
 
-STRANGE = ("guarded_cascade", "refereed_cascade")  # kinds that go by how strange an image is
 SIZE, COUNT = 16, 32
 DECK = fake_deck(SIZE, 4)
 
@@ -134,6 +136,25 @@ def test_a_soft_guarded_cascade_knows_what_averages_stand_for(monkeypatch: pytes
     monkeypatch.setattr(soft_gates, "SHARPNESS", 1e5)
     np.testing.assert_allclose(soft.passes(planes, cards).numpy(), hard.ran[known].sum(axis=1), atol=1e-3)
     np.testing.assert_allclose(soft.weights(planes, cards).numpy(), hard.weights[known], atol=1e-3)
+
+
+@pytest.mark.parametrize("trust", [0.75, 1.0])
+def test_what_cards_say_is_weighed_as_by_the_gate_and_has_a_gradient(trust: float) -> None:
+    """Of four cards, of which the last is an average of two augmentations, in every set of them."""
+    rows = gate_rows.observed(seed=2)
+    fitted = with_a_referee(fit_gate("refereed_cascade", rows, GateConfig(max_cards=3), gate_rows.known()).config)
+    gate = RefereedCascadeGate(replace(fitted, parameters={**fitted.parameters, "trust": trust}), gate_rows.known())
+    count = rows.logits.shape[1]
+    ran = np.arange(1, 16).repeat(count // 15)[:, None] >> np.arange(4) & 1 == 1
+    preference = np.random.default_rng(3).dirichlet([1, 1, 1], count).astype(np.float32)
+    preference = np.column_stack([preference, np.zeros(count, np.float32)])
+    hard = gate.hearing(preference, rows.logits, ran)
+    cards = torch.from_numpy(rows.logits).double().log_softmax(dim=2).requires_grad_()
+    soft = heard(gate, torch.from_numpy(preference).double(), cards, torch.from_numpy(ran).double())
+    np.testing.assert_allclose(soft.detach().numpy(), hard, atol=1e-5)
+    slopes = torch.autograd.grad(soft.square().sum(), cards)[0]
+    assert torch.isfinite(slopes).all()
+    assert (slopes[0].abs().amax(dim=1)[torch.from_numpy(ran[:, 0] & ran[:, 1])] > 1e-9).float().mean() > 0.9
 
 
 def test_only_known_kinds_are_softened() -> None:

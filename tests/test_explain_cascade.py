@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.special
-from fitted_gates import KINDS, fitted_deck
+from fitted_gates import KINDS, STRANGE, fitted_deck
 from photos import noisy
 from serving_client import serving
 
@@ -38,10 +38,7 @@ def cascade(kind: str, threshold: float | None = None) -> Deck:
     if threshold is None:
         found = predict(cascade(kind, 1.0), fake_images(8))
         threshold = float(np.median(found.sure))
-    if kind in (
-        "guarded_cascade",
-        "refereed_cascade",
-    ):  # which have one for each set of cards: here for each card, and no answer of several
+    if kind in STRANGE:  # which have one for each set of cards: here for each card, and no answer of several
         count = len(deck.cards)
         enough = np.full((len(deck.gate.arrays["risks"]), count), threshold, np.float32)
         arrays = {**deck.gate.arrays, "sets": np.eye(count, dtype=np.float32), "enough": enough}
@@ -135,21 +132,40 @@ def test_where_cards_are_preferred_alike_their_preference_tells_no_strangeness()
     assert gate.strange(certain) is None
 
 
+HEARD = "by the spectrum and by what they said"
+
+
 def test_that_cards_were_heard_is_said_where_several_answered_a_known_spectrum() -> None:
-    heard = "by the spectrum and by what they said"
     images = np.concatenate([fake_images(2), UNKNOWN[:1]])
     for kind, says in (("guarded_cascade", [False] * 3), ("refereed_cascade", [True, True, False])):
         deck = cascade(kind, NEVER)
         found = predict(deck, images)
         assert found.unknown.tolist() == [False, False, True]
         assert (found.ran.sum(axis=1) > 1).all()
-        assert [heard in sentence(reasons(deck, found, row)) for row in range(3)] == says
+        assert [HEARD in sentence(reasons(deck, found, row)) for row in range(3)] == says
         alone = dataclasses.replace(found, ran=found.first)
         late = dataclasses.replace(found, in_time=np.zeros(3, np.bool_))
-        assert not any(heard in sentence(reasons(deck, one, 0)) for one in (alone, late))
-    assert heard not in sentence(
-        reasons(cascade("refereed_cascade", 0.0), predict(cascade("refereed_cascade", 0.0), images), 0)
-    )
+        assert not any(HEARD in sentence(reasons(deck, one, 0)) for one in (alone, late))
+        parameters = {**deck.gate.parameters, "trust": 0.0}
+        deaf = dataclasses.replace(deck, gate=dataclasses.replace(deck.gate, parameters=parameters))
+        assert HEARD not in sentence(reasons(deaf, predict(deaf, images), 0))
+
+
+def test_of_a_window_cards_are_heard_where_its_mean_is_known() -> None:
+    """Where it is not, all its images have the plain average, also those that are known by themselves."""
+    deck = cascade("refereed_cascade", NEVER)
+    found = predict(deck, UNKNOWN, window=True)
+    assert not found.unknown[-2:].any()
+    plain = predict(dataclasses.replace(deck, gate=dataclasses.replace(deck.gate, parameters={"trust": 0.0})), UNKNOWN)
+    np.testing.assert_allclose(found.weights, np.tile(plain.weights[0], (len(UNKNOWN), 1)))
+    assert not any(HEARD in sentence(reasons(deck, found, row, window=7)) for row in range(7))
+    deck = dataclasses.replace(deck, gate=dataclasses.replace(deck.gate, unknown_quantile=0.9))
+    images = fake_images(40)
+    found, apart = predict(deck, images, window=True), predict(deck, images)
+    row = int(found.unknown.argmax())
+    assert found.unknown[row]
+    assert all(HEARD in sentence(reasons(deck, found, row, window=40)) for row in range(40))
+    assert np.abs(found.weights[row] - apart.weights[row]).max() > 0.01
 
 
 def test_a_card_whose_answers_are_never_enough_has_no_threshold() -> None:

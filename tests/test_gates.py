@@ -74,6 +74,12 @@ def test_every_kind_is_registered_and_documented() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_a_gate_of_the_decks_own_kind_has_what_that_has_learned(kind: str) -> None:
+    deck = fitted_deck(kind)
+    assert GATES[kind].from_deck(deck).config == deck.gate
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("max_cards", [1, 2, 3, 9])
 def test_never_more_cards_than_allowed(kind: str, max_cards: int) -> None:
     deck = fitted_deck(kind, max_cards)

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 
 import numpy as np
 import pytest
 import scipy.optimize
+from fitted_gates import with_a_referee
 from gate_rows import SIZE, SKILL, known, observed
 
 from cards_deck.errors import InputError
 from cards_deck.gate_config import GateConfig
 from cards_deck.inference.gates import Observed, build_gate, decide, fit_gate, judge
 from cards_deck.inference.gates._likelihood import PENALTY
-from cards_deck.inference.gates._referee import answers, evidence, fit_referee
+from cards_deck.inference.gates._referee import LEAST_ROWS, answers, evidence, fit_referee
 from cards_deck.inference.gates.guarded_cascade import GuardedCascadeGate
+from cards_deck.inference.gates.refereed_cascade import RefereedCascadeGate
 from cards_deck.inference.pooling import softmax
 from cards_deck.spectrum import Floats
 
@@ -79,7 +82,7 @@ def test_a_referee_is_fitted_where_they_disagree_and_mixes_their_answers_best_th
     means, differ = _disagreeing(rows)
     preferred = np.tile(HALF, (len(differ), 1))
     there = np.ones((len(differ), 2), np.bool_)
-    typical, weights, bias = fit_referee(preferred, means, there, rows.labels, rows.share, HALF)
+    typical, weights, bias = fit_referee(preferred, means, there, rows.labels, rows.share)
     seen, share = (
         evidence(preferred, means, there)[differ].astype(np.float64),
         rows.share[differ] / rows.share[differ].sum(),
@@ -92,15 +95,77 @@ def test_a_referee_is_fitted_where_they_disagree_and_mixes_their_answers_best_th
     found = seen @ weights + bias
     np.testing.assert_allclose(found[:, 0] - found[:, 1], wanted[:, 0] - wanted[:, 1], atol=0.02)
     assert np.ptp(found[:, 0] - found[:, 1]) > 0.5
-    agreeing = fit_referee(preferred, np.repeat(means[:1], 2, axis=0), there, rows.labels, rows.share, HALF)
-    assert not agreeing[1].any()
-    np.testing.assert_allclose(softmax(agreeing[2][None]), [HALF])
+
+
+@pytest.mark.parametrize("missing", ["disagreement", "answers"])
+def test_where_nothing_can_be_learned_augmentations_mix_as_they_are_preferred(missing: str) -> None:
+    """They hardly ever disagree, or never have all answered: that is what is left of a deck with more than may run."""
+    rows = observed(seed=5)
+    means, differ = _disagreeing(rows)
+    preferred = np.random.default_rng(0).dirichlet([2, 1], len(differ)).astype(np.float32)
+    there = np.ones((len(differ), 2), np.bool_)
+    if missing == "answers":
+        there[:, 1] = False
+    else:
+        means = np.where((np.cumsum(differ) < LEAST_ROWS)[:, None], means, means[:1])
+    typical, weights, bias = fit_referee(preferred, means, there, rows.labels, rows.share)
+    seen = np.nan_to_num(evidence(preferred, means, there), nan=9.0)
+    np.testing.assert_allclose(softmax((seen @ weights + bias).astype(np.float32)), preferred, rtol=1e-4)
+    assert not typical.any()
+    assert differ.sum() > LEAST_ROWS
+    if missing == "disagreement":
+        means = np.where((np.cumsum(differ) <= LEAST_ROWS)[:, None], softmax(rows.logits[:2]), means[:1])
+        assert fit_referee(preferred, means, there, rows.labels, rows.share)[0].any()
+
+
+def test_of_three_augmentations_those_that_answered_share() -> None:
+    """And of one alone, nobody is heard."""
+    three = dataclasses.replace(known(3), augmentations=("plain", "noise", "fog"))
+    rows = observed(seed=1, skill=SKILL[:3])
+    gate = fit_gate("refereed_cascade", rows, GateConfig(max_cards=3), three, most_cards=2.5)
+    assert isinstance(gate, GuardedCascadeGate)
+    arrays = {**gate.config.arrays, "belief": np.random.default_rng(0).normal(size=(9, 3)).astype(np.float32)}
+    gate = type(gate)(dataclasses.replace(gate.config, parameters={"trust": 1.0}, arrays=arrays), three)
+    ran = np.array([[True, True, False], [True, True, True], [True, False, False]])
+    np.testing.assert_array_equal(gate.hears(ran), [True, True, False])
+    found = gate.hearing(np.full((3, 3), 1 / 3, np.float32), rows.logits[:, :3], ran)
+    np.testing.assert_array_equal(found > 0, ran)
+    np.testing.assert_allclose(found.sum(axis=1), 1, rtol=1e-6)
+    other = rows.logits[:, :3].copy()
+    other[2, 0] = 99  # who did not run
+    np.testing.assert_array_equal(gate.hearing(np.full((3, 3), 1 / 3, np.float32), other, ran)[0], found[0])
+
+
+def test_cards_that_were_cut_off_leave_the_answer_to_the_preference() -> None:
+    """The second card answers after the time."""
+    rows, gate = observed(seed=1), fitted(observed(seed=1))
+    spectra = rows.spectra.astype(np.float32)
+    late = decide(gate, spectra, lambda card, those: rows.logits[card, those], deadline=time.monotonic() - 1)
+    assert not late.in_time.all()
+    np.testing.assert_array_equal(late.ran.sum(axis=1), 1)
+    np.testing.assert_allclose(late.weights, late.ran)
+
+
+def test_the_guarded_cascade_is_fitted_once_for_both(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, seen, fits = observed(seed=8), known(), []
+    fit = GuardedCascadeGate._fitted.__func__  # type: ignore[attr-defined]
+
+    def counted(cls: type, *arguments: object) -> object:
+        fits.append(cls)
+        return fit(cls, *arguments)
+
+    monkeypatch.setattr(GuardedCascadeGate, "_fitted", classmethod(counted))
+    for kind in ("guarded_cascade", "refereed_cascade"):
+        fit_gate(kind, rows, GateConfig(max_cards=3), seen)
+    assert fits == [GuardedCascadeGate]
+    fit_gate("refereed_cascade", rows, GateConfig(max_cards=2), seen)
+    assert len(fits) == 2
 
 
 def test_it_asks_the_same_cards_as_the_guarded_cascade_and_without_trust_answers_alike() -> None:
     rows, others = observed(seed=1), observed(seed=2)
     for trust in (0.0, 1.0):
-        found = others.decide(fitted(rows, trust))
+        found = others.decide(RefereedCascadeGate(with_a_referee(fitted(rows).config, trust), known()))
         guarded = others.decide(fitted(rows, trust, kind="guarded_cascade"))
         np.testing.assert_array_equal(found.ran, guarded.ran)
         assert (found.ran.sum(axis=1) > 1).any()

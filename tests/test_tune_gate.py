@@ -10,7 +10,7 @@ from typing import Any
 import gate_rows
 import numpy as np
 import pytest
-from fitted_gates import KINDS, fitted_deck
+from fitted_gates import KINDS, STRANGE, fitted_deck
 from numpy.typing import NDArray
 from photos import blurred, noisy
 
@@ -160,7 +160,10 @@ def test_only_scalars_of_the_gate_change_and_they_agree_best(kind: str) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "name", "values"),
-    [("reliability", "power", {0.0, 1.0, 2.0, 4.0, 8.0}), ("guarded_cascade", "risk", {0.0, 0.001, 0.005, 0.1})],
+    [
+        ("reliability", "power", {0.0, 1.0, 2.0, 4.0, 8.0}),
+        *((kind, "risk", {0.0, 0.001, 0.005, 0.1}) for kind in STRANGE),
+    ],
 )
 def test_a_scalar_that_is_no_share_is_tried_over_its_own_range(
     kind: str, name: str, values: set[float], monkeypatch: pytest.MonkeyPatch

@@ -15,10 +15,10 @@ def transformed(images: Images, method: Image.Transform, parameters: Iterable[Se
     keep what they are."""
     size = images.shape[1:3]
     white = Image.new("L", size, 255)
-    out = np.empty_like(images)
-    for place, given in enumerate(parameters):
+    out = []
+    for image, given in zip(images, parameters, strict=True):
         values = [float(value) for value in given]
-        moved = Image.fromarray(images[place]).transform(size, method, values, Image.Resampling.BILINEAR)
+        moved = Image.fromarray(image).transform(size, method, values, Image.Resampling.BILINEAR)
         inside = np.asarray(white.transform(size, method, values, Image.Resampling.BILINEAR)) > 0
-        out[place] = np.where(inside[..., np.newaxis], np.asarray(moved), images[place])
-    return out
+        out.append(np.where(inside[..., np.newaxis], np.asarray(moved), image))
+    return np.stack(out)

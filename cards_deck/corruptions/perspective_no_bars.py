@@ -15,7 +15,7 @@ from cards_deck.corruptions._transformed import transformed
 @dataclass(frozen=True)
 class PerspectiveNoBars:
     """Moved by level / 100 of the side, sheared by level / 100 and stretched by 2 ** (0.015 level), each of both axes
-    to either side by chance, and further away towards the lower right corner; the untouched picture beyond its border.
+    to either side by chance, and nearer towards the lower right corner; the untouched picture beyond its border.
 
     Mintun et al., NeurIPS 2021 (levels for CIFAR-10; in no benchmark). Lengths are shares of the side.
     """
@@ -29,6 +29,6 @@ class PerspectiveNoBars:
         shear_x, shear_y, move_x, move_y, stretch_x, stretch_y = (
             signs * share * np.array([0.1, 0.1, size / 10, size / 10, 0.15, 0.15])
         ).T
-        away = np.full(len(images), share * 0.2 / size)
-        rows = [2**stretch_x, shear_x, move_x, shear_y, 2**stretch_y, move_y, away, away]
+        nearer = np.full(len(images), share * 0.2 / size)
+        rows = [2**stretch_x, shear_x, move_x, shear_y, 2**stretch_y, move_y, nearer, nearer]
         return transformed(images, Image.Transform.PERSPECTIVE, np.stack(rows, axis=1))

@@ -34,8 +34,8 @@ class Reasons:
     `window`: the number of images routed together, 0 for none; `together`: the reference nearest to its mean,
     `together_unknown`: that is farther from all than the training images are (without a window `nearest` and
     `unknown`). `averages`: the gate takes all cards, whatever the spectrum is. `votes`: what the weights come from
-    where the gate weighs cards by the class that they name; `heard`: they come from the answers as well.
-    `pooled_early`: time was up. `abstained`: no class is named, since `label` does not reach `needed`.
+    where the gate weighs cards by the class that they name; `heard`: augmentations share the answer by what they said
+    as well. `pooled_early`: time was up. `abstained`: no class is named, since `label` does not reach `needed`.
     """
 
     label: str
@@ -128,8 +128,7 @@ def _one(prediction: Prediction, row: int) -> Prediction:
 
 
 def _heard(deck: Deck, one: Prediction) -> bool:
-    several, unknown = one.ran[0].sum() > 1, routed_unknown(deck, one)[0]
-    return bool(deck.gate.kind == "refereed_cascade" and several and one.in_time[0] and not unknown)
+    return bool(gate_for(deck).hears(one.ran)[0] and one.in_time[0] and not routed_unknown(deck, one)[0])
 
 
 def _spectrum(deck: Deck, prediction: Prediction, row: int) -> dict[str, Any]:

@@ -23,8 +23,10 @@ from cards_deck.inference.gates._preference import spent
 from cards_deck.inference.gates._profile import ring_means
 from cards_deck.inference.gates.cascade import CascadeGate
 from cards_deck.inference.gates.guarded_cascade import FOCUS, LEAST, GuardedCascadeGate
+from cards_deck.inference.gates.refereed_cascade import RefereedCascadeGate
 from cards_deck.inference.gates.softmax import SoftmaxGate
 from cards_deck.spectrum import Floats
+from eval.attacks.soft_referee import heard
 
 SOFTNESS = 0.05  # of the threshold on confidence, in probability
 SHARPNESS = 10.0  # of the choice of the first card: the power of its preference
@@ -114,10 +116,8 @@ class SoftGate:
 
         The first card is a sharp choice by preference. Shares of several are the gate's own, which change little with
         the spectrum if at all, with the gradient of shares by preference (straight through, Bengio et al., arXiv 2013):
-        an attack has to see which cards it could push out. How a gate that hears the cards weighs them by what they
-        say has no gradient.
+        an attack has to see which cards it could push out, and what they would have to say.
         """
-        said = cards.detach().float().numpy()
         calibrated = torch.log_softmax(cards / self._arrays["temperatures"].to(cards)[:, None, None], dim=2).exp()
         seen, last = preference.detach().float().numpy(), min(self.gate.limit, self.gate.cards)
         standing = self._standing(preference)
@@ -130,9 +130,11 @@ class SoftGate:
                 asked = asked | self._following(seen, asked)
                 shown = _among(self._standing(preference) + _TINY, torch.from_numpy(asked))
                 shares, believed = (
-                    torch.from_numpy(hard).to(preference) + shown - shown.detach()
-                    for hard in self._hard(seen, said, asked)
+                    torch.from_numpy(hard).to(preference) + shown - shown.detach() for hard in self._hard(seen, asked)
                 )
+                if isinstance(self.gate, RefereedCascadeGate) and self.gate.parameter("trust") > 0:
+                    said = heard(self.gate, preference, cards, torch.from_numpy(asked).to(preference))
+                    shares = said + shown - shown.detach()
                 needed = self._needed(asked).to(preference)
             if step == last:
                 yield shares, torch.zeros_like(needed)
@@ -152,10 +154,10 @@ class SoftGate:
         by_augmentation = torch.minimum(focused[:, None, :], under).sum(dim=2)
         return (by_augmentation + torch.minimum(by_card[:, None, :], parts).sum(dim=2)) / 2
 
-    def _hard(self, preference: Floats, logits: Floats, ran: Bools) -> tuple[Floats, Floats]:
+    def _hard(self, preference: Floats, ran: Bools) -> tuple[Floats, Floats]:
         """Weights [n, k] of the cards that ran in their answer, and where it is asked how sure they are."""
         if isinstance(self.gate, AskingGate):
-            return self.gate.hearing(preference, logits, ran), self.gate.believing(ran)
+            return self.gate.sharing(preference, ran), self.gate.believing(ran)
         return (equal_shares(ran.astype(np.float32)),) * 2
 
     def _needed(self, ran: Bools) -> Tensor:

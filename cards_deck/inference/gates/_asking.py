@@ -30,7 +30,6 @@ class AskingGate(PreferenceGate):
 
     PARAMETERS: ClassVar[Mapping[str, float]] = {"threshold": 0.9}
     ARRAYS: ClassVar[tuple[str, ...]] = ("weights", "bias", "temperatures")
-    HEARS: ClassVar[bool] = False
 
     def prepare(self) -> None:
         """Check the arrays."""
@@ -64,23 +63,22 @@ class AskingGate(PreferenceGate):
         return self.believing(ran)
 
     def hearing(self, preference: Floats, logits: Floats, ran: Bools) -> Floats:
-        """As `sharing`, once the cards in `ran` [n, k] have answered with logits [k, n, c]: as before, unless a gate
-        hears them (`HEARS`)."""
+        """As `sharing`, once the cards in `ran` [n, k] have answered with logits [k, n, c]: as before, unless the gate
+        `hears` them."""
         return self.sharing(preference, ran)
 
     def _heard(self, routing: Routing, logits: Floats, ran: Bools) -> Routing:
-        """With other weights where several cards have answered and the spectrum is known."""
-        several = ~routing.unknown & (ran.sum(axis=1) > 1)
-        if not several.any():
+        """With other weights where the gate hears the cards that have answered and the spectrum is known."""
+        those = self.hears(ran) & ~routing.routed_unknown
+        if not those.any():
             return routing
         weights = routing.weights.copy()
-        weights[several] = self.hearing(routing.preference[several], logits[:, several], ran[several])
+        weights[those] = self.hearing(routing.preference[those], logits[:, those], ran[those])
         return dataclasses.replace(routing, weights=weights)
 
     def reconsider(self, routing: Routing, logits: Floats, ran: Bools) -> Routing:
         """See `Gate`."""
-        if self.HEARS:
-            routing = self._heard(routing, logits, ran)
+        routing = self._heard(routing, logits, ran)
         waiting = ran.sum(axis=1) < min(self.limit, self.cards)
         if not waiting.any():
             return routing

@@ -30,7 +30,8 @@ class Routing:
     `distances` float32 [n, a] to the references; `unknown` bool [n]: farther from all of them than the training images
     are; `choice` int64 [n]: nearest reference, -1 where the gate reads none; `preference` float32 [n, k]: what the
     spectrum says of each card, whether it runs or not, rows sum to 1. Of a window `weights`, `choice` and `preference`
-    are those of all its images together.
+    are those of all its images together, and so is `strayed` bool [n]: that it was routed as unknown (None: as each
+    image is by itself).
     """
 
     weights: Floats
@@ -38,6 +39,12 @@ class Routing:
     unknown: Bools
     choice: NDArray[np.int64]
     preference: Floats
+    strayed: Bools | None = None
+
+    @property
+    def routed_unknown(self) -> Bools:
+        """bool [n]: what was routed by is unknown, the image's own spectrum or its window's."""
+        return self.unknown if self.strayed is None else self.strayed
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +136,7 @@ class BaseGate:
     @classmethod
     def from_deck(cls, deck: Deck) -> Self:
         """This kind of gate for a deck: with what the deck's own gate has learned, if that is of this kind."""
-        own = next((name for name in GATES.names() if issubclass(cls, GATES[name])), deck.gate.kind)
+        own = next((name for name in GATES.names() if GATES[name] is cls), deck.gate.kind)
         return cls(deck.gate.with_kind(own), Known.of(deck))
 
     def __post_init__(self) -> None:
@@ -214,6 +221,11 @@ class BaseGate:
         how strange those of clean images are; None where it is by something else, or cannot be told."""
         return None
 
+    def hears(self, ran: Bools) -> Bools:
+        """bool [n]: whether augmentations share the answer of the cards in `ran` [n, k] by what these said as well,
+        where the spectrum is known."""
+        return np.zeros(len(ran), np.bool_)
+
     def speaking(self, preference: Floats) -> Floats:
         """float32 [n, k]: how much of the preference [n, k] speaks for each card, in [0, 1]: its own."""
         return preference
@@ -244,7 +256,7 @@ class BaseGate:
         wide = {
             name: np.repeat(getattr(shared, name), len(spectra), axis=0) for name in ("weights", "choice", "preference")
         }
-        return replace(routing, **wide)
+        return replace(routing, **wide, strayed=np.repeat(shared.unknown, len(spectra)))
 
     def reconsider(self, routing: Routing, logits: Floats, ran: Bools) -> Routing:
         """See `Gate`: answers change nothing."""

@@ -125,6 +125,7 @@ def part(routing: Routing, rows: Rows) -> Routing:
         routing.unknown[rows],
         routing.choice[rows],
         routing.preference[rows],
+        None if routing.strayed is None else routing.strayed[rows],
     )
 
 

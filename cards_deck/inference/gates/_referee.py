@@ -17,6 +17,7 @@ from cards_deck.spectrum import Floats
 
 SMALLEST = np.float32(1e-6)  # of a share or a probability whose logarithm is taken
 SEEN = 3  # numbers of each augmentation
+LEAST_ROWS = 50  # on which augmentations disagree: fewer say little of whom to believe
 
 
 def answers(logits: Floats, ran: Bools, under: Floats) -> tuple[Floats, Bools]:
@@ -25,9 +26,11 @@ def answers(logits: Floats, ran: Bools, under: Floats) -> tuple[Floats, Bools]:
     share = product(ran.astype(np.float32), under)
     means = np.zeros((under.shape[1], *logits.shape[1:]), np.float32)
     for card in np.flatnonzero(ran.any(axis=0)).tolist():
-        answer = np.where(ran[:, card, None], softmax(logits[card]), np.float32(0))
+        rows = ran[:, card]
+        with np.errstate(all="ignore"):  # a hostile answer may be infinite
+            answer = softmax(logits[card, rows])
         for place in np.flatnonzero(under[card]).tolist():
-            means[place] += under[card, place] * answer
+            means[place, rows] += under[card, place] * answer
     means /= np.where(share > 0, share, np.float32(1)).T[:, :, None]
     return means, share > 0
 
@@ -55,17 +58,20 @@ def evidence(preferred: Floats, means: Floats, there: Bools) -> Floats:
 
 
 def fit_referee(
-    preferred: Floats, means: Floats, there: Bools, labels: Integers, share: Doubles, plain: Floats
+    preferred: Floats, means: Floats, there: Bools, labels: Integers, share: Doubles
 ) -> tuple[Floats, Floats, Floats]:
     """(typical float32 [3 a], weights float32 [3 a, a], bias float32 [a]): evidence @ weights + bias, as the scores of
     a softmax, mix the augmentations' answers best on the rows where all have answered and do not all name one class.
-    `typical` is the mean of the evidence there, which stands for what is not a number. Where there are no such rows,
-    augmentations mix as in the plain average, with the shares `plain` [a]. See `evidence`; `share` [n]: of the rows."""
+    `typical` is the mean of the evidence there, which stands for what is not a number. Of fewer than `LEAST_ROWS` such
+    rows nothing is learned: augmentations mix as they are preferred. See `evidence`; `share` [n]: of the rows."""
     named, count = means.argmax(axis=2), SEEN * len(means)
     rows = np.flatnonzero(there.all(axis=1) & (named != named[0]).any(axis=0))
-    if not len(rows):
-        nothing = np.zeros(count, np.float32), np.zeros((count, len(means)), np.float32)
-        return *nothing, np.log(plain).astype(np.float32)
+    if len(rows) < LEAST_ROWS:
+        return (
+            np.zeros(count, np.float32),
+            np.eye(count, len(means), dtype=np.float32),
+            np.zeros(len(means), np.float32),
+        )
     seen, weight = evidence(preferred[rows], means[:, rows], there[rows]), share[rows] / share[rows].sum()
     right = means[:, rows, labels[rows]].T.astype(np.float64)
     weights, bias = fit_mixture(seen, np.maximum(right, float(SMALLEST)), weight)

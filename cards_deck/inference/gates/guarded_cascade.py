@@ -32,7 +32,7 @@ FOCUS = 3
 TRUSTS = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)
 MOST_SETS = 500  # of cards that are judged whether a spectrum names them or not
 
-_FITTED: WeakKeyDictionary[Observed, tuple[Any, tuple[Any, ...]]] = WeakKeyDictionary()
+_LAST: WeakKeyDictionary[Observed, tuple[Any, tuple[Any, ...]]] = WeakKeyDictionary()
 
 
 @GATES.register("guarded_cascade")
@@ -190,12 +190,12 @@ class GuardedCascadeGate(HedgedCascadeGate):
         """Shares by their likelihood, each card's temperature from the cell where it is too sure the most, then what
         is sure enough of every set of cards, or of those that the rows' spectra name where that are too many; then the
         risk that spends each budget. `trust` is the default, see `variants`. What was fitted last is kept with the
-        rows, since a kind that goes on from there fits the same.
+        rows, for a kind that goes on from there and is told of the same `known`.
         """
         asked = (cls, config, known, tuple(budgets))
-        if observed not in _FITTED or _FITTED[observed][0] != asked:
-            _FITTED[observed] = asked, cls._fitted(observed, config, known, budgets)
-        return _FITTED[observed][1]
+        if observed not in _LAST or _LAST[observed][0] != asked:
+            _LAST[observed] = asked, cls._fitted(observed, config, known, budgets)
+        return _LAST[observed][1]
 
     @classmethod
     def _fitted(

@@ -21,14 +21,16 @@ from cards_deck.spectrum import Floats
 @GATES.register("refereed_cascade")
 @dataclass(frozen=True, eq=False)
 class RefereedCascadeGate(GuardedCascadeGate):
-    """As `guarded_cascade`, who is asked and when cards are sure enough; but where several have answered, the part of
-    the answer that goes by preference (`trust`) goes by what they said as well: how undecided each augmentation is, and
-    how probable its class is to the others (`_referee`). A shift that the spectrum does not show is seen by those that
-    know it in how sure they are.
+    """As `guarded_cascade`, who is asked and when cards are sure enough; but where several augmentations have answered,
+    the part of the answer that goes by preference (`trust`) goes by what they said as well: how undecided each is, and
+    how probable its class is to the others (`_referee`). A shift that the spectrum does not show is seen in how sure
+    those are that know it. Where time is up before a card that was wanted, the preference alone decides.
+
+    What is not learned, since not all augmentations can answer one image or they hardly ever disagree, is as in
+    `guarded_cascade`.
     """
 
     ARRAYS: ClassVar[tuple[str, ...]] = (*GuardedCascadeGate.ARRAYS, "typical", "belief", "belief_bias")
-    HEARS: ClassVar[bool] = True
 
     def prepare(self) -> None:
         """Check the arrays, and make tables."""
@@ -37,6 +39,11 @@ class RefereedCascadeGate(GuardedCascadeGate):
         self.array("typical", SEEN * count)
         self.array("belief", SEEN * count, count)
         self.array("belief_bias", count)
+
+    def hears(self, ran: Bools) -> Bools:
+        """See `BaseGate`: where cards of several augmentations have answered."""
+        several = (product(ran.astype(np.float32), self.under) > 0).sum(axis=1) > 1
+        return np.asarray(several & (self.parameter("trust") > 0), np.bool_)
 
     def hearing(self, preference: Floats, logits: Floats, ran: Bools) -> Floats:
         """See `AskingGate`: each augmentation in part as it is believed."""
@@ -61,6 +68,6 @@ class RefereedCascadeGate(GuardedCascadeGate):
         rows = (done.ran.sum(axis=1) > 1) & ~done.routing.unknown
         preferred = product(done.routing.preference[rows], gate.under)
         means, there = answers(observed.logits[:, rows], done.ran[rows], gate.under)
-        fitted = fit_referee(preferred, means, there, observed.labels[rows], observed.share[rows], gate.plain)
+        fitted = fit_referee(preferred, means, there, observed.labels[rows], observed.share[rows])
         arrays = {**gate.config.arrays, **dict(zip(("typical", "belief", "belief_bias"), fitted, strict=True))}
         return cls(dataclasses.replace(config, parameters=gate.config.parameters, arrays=arrays), gate.known)
