@@ -39,7 +39,7 @@ class Settings:
     name: str
     subset: int | None = None
     seed: int = 0
-    validation: int = 1000
+    validation: int = 500
     resamples: int = 10_000
     cache: Path | None = None
     threads: int = 1

@@ -11,7 +11,9 @@ from gate_rows import CELLS, SKILL, known, observed
 
 from cards_deck.errors import InputError
 from cards_deck.gate_config import GateConfig
-from cards_deck.inference.gates import GATES, Chosen, Judged, Observed, choose_gate, fit_gate, judge
+from cards_deck.inference.gates import GATES, Chosen, Judged, Observed, Score, choose_gate, fit_gate, judge
+from cards_deck.inference.gates._choose import Allowed, Candidate, _cheapest
+from cards_deck.inference.gates._observed import Worst
 
 ROWS, OTHERS = observed(), observed(seed=1)
 
@@ -21,8 +23,13 @@ def test_the_cheapest_gate_near_the_best_is_chosen_on_images_it_was_not_fitted_o
     assert set(chosen.candidates) == set(GATES.names())
     everything = [one for found in chosen.candidates.values() for one in found]
     within = [one for one in everything if one.score.cards <= 2.01 and one.gate.limit <= 2]
-    best = max(one.score.score for one in within)
-    near = [one for one in within if best - one.score.score <= max(one.behind[1], 0.001) + 1e-9]
+    best = max(within, key=lambda one: one.score.score).score
+    worth = [(best.cards - one.score.cards) * 0.001 for one in within]
+    near = [
+        one
+        for one, saved in zip(within, worth, strict=True)
+        if best.score - one.score.score <= max(one.behind[1], saved) + 1e-9
+    ]
     assert chosen.best in near
     assert chosen.best.score.cards == pytest.approx(min(one.score.cards for one in near), abs=0.01)
     assert chosen.gate.config.abstain_below == 0.2
@@ -48,6 +55,19 @@ def test_a_larger_budget_is_spent_only_where_it_helps() -> None:
     assert {one.gate.config.max_cards for found in chosen.candidates.values() for one in found} == {3}
 
 
+def test_a_saved_pass_is_worth_a_tenth_of_a_point_and_what_is_no_surer_is_no_better() -> None:
+    gate = fit_gate("cascade", ROWS, GateConfig(max_cards=2), known())
+    safe, allowed = Worst("clean", 0.0, 0.0), Allowed(max_cards=2, most_cards=2.0, most_loss=0.03)
+
+    def chosen(behind: float, error: float) -> float:
+        pairs = [(2.0, 0.0, 0.0), (1.5, behind, error)]
+        made = [Candidate(n, Score(0.9 - b, 0.9, 0.9, n), safe, (b, e), gate) for n, b, e in pairs]
+        return _cheapest(made, allowed).budget
+
+    assert [chosen(behind, 0.0) for behind in (0.0, 0.0005, 0.0006, 0.001)] == [1.5, 1.5, 2.0, 2.0]
+    assert [chosen(0.001, error) for error in (0.0009, 0.001)] == [2.0, 1.5]
+
+
 def test_no_gate_is_chosen_that_loses_too_much_in_a_cell() -> None:
     """Gates fitted without the fog send it to the wrong cards, and still score best on average."""
     cells = ("clean", "fog 1", "blur 1")
@@ -65,7 +85,8 @@ def test_no_gate_is_chosen_that_loses_too_much_in_a_cell() -> None:
     within = [one for one in cheap if one.worst.surely <= 0.05]
     assert tight.best.worst.surely <= 0.05 < free.best.worst.surely
     top = max(within, key=lambda one: one.score.score)
-    assert top.score.score - tight.best.score.score <= max(tight.best.behind[1], 0.001) + 1e-9
+    saved = top.score.cards - tight.best.score.cards
+    assert top.score.score - tight.best.score.score <= max(tight.best.behind[1], 0.001 * saved) + 1e-9
     # Where no gate loses so little, the one that loses least.
     none = chosen(0.0, observed(cells=cells))
     cheap = [one for found in none.candidates.values() for one in found if one.score.cards <= 2.01]

@@ -16,7 +16,7 @@ from cards_deck.inference.gates._observed import Judged, Observed, Score, Worst,
 from cards_deck.inference.gates.uniform import UniformGate
 
 BUDGETS = (1.0, 1.25, 1.5, 1.75, 2.0, 3.0, 4.0, 6.0, 8.0)  # mean cards per image that gates are fitted for
-WORTH = 0.001  # of the score: a tenth of a point is worth no pass, however surely it is there
+WORTH = 0.001  # of the score for a pass: less than a tenth of a point is worth none, however surely it is there
 # A threshold that spends the budget on some of the images may spend a little more on the others.
 SLACK = 1.005
 
@@ -137,13 +137,13 @@ def choose_gate(
 
     A gate is eligible within `most_cards` mean cards per image, the deck's `max_cards`, and `most_loss` of accuracy
     below the plain average in its worst cell, or one standard error of that more. A pass that buys nothing is not
-    spent: of the eligible the cheapest wins whose score is within `WORTH` or one standard error of the best one's (the
-    rule of Breiman et al., CART 1984, section 3.4.3, with cards in the place of leaves, and the error of the paired
-    difference in that of the best score, which is next to nothing between gates that answer nearly alike); of equally
-    cheap ones the best, then the one that has learned fewer numbers. Where none loses so little, the one wins
-    that loses least, and where none is so cheap, the cheapest. Every gate is then fitted on all rows. Kinds that do not
-    fit the deck (such as one that needs a reference for each card) are skipped. InputError where all are, for a budget
-    below one card or a loss outside [0, 1].
+    spent: of the eligible the cheapest wins whose score is within one standard error of the best one's, or within what
+    the passes that it saves are worth (`WORTH` each); of equally cheap ones the best, then the one that has learned
+    fewer numbers. This is the rule of Breiman et al., CART 1984, section 3.4.3, with cards in the place of leaves, and
+    the error of the paired difference in that of the best score, which is next to nothing between gates that answer
+    nearly alike. Where none loses so little, the one wins that loses least, and where none is so cheap, the cheapest.
+    Every gate is then fitted on all rows. Kinds that do not fit the deck (such as one that needs a reference for each
+    card) are skipped. InputError where all are, for a budget below one card or a loss outside [0, 1].
     """
     check_budget(most_cards)
     check_loss(most_loss)
@@ -225,5 +225,9 @@ def _cheapest(candidates: Sequence[Candidate], allowed: Allowed) -> Candidate:
     best = max(candidates, key=order)
     if not order(best)[1]:
         return best
-    near = [one for one in candidates if order(one)[1] and one.behind[0] <= max(one.behind[1], WORTH) + 1e-9]
-    return max(near, key=lambda one: (-round(one.score.cards, 2), order(one)))
+
+    def near(one: Candidate) -> bool:
+        saved = best.score.cards - one.score.cards
+        return order(one)[1] and one.behind[0] <= max(one.behind[1], WORTH * saved) + 1e-9
+
+    return max(filter(near, candidates), key=lambda one: (-round(one.score.cards, 2), order(one)))
