@@ -228,6 +228,6 @@ def _cheapest(candidates: Sequence[Candidate], allowed: Allowed) -> Candidate:
 
     def near(one: Candidate) -> bool:
         saved = best.score.cards - one.score.cards
-        return order(one)[1] and one.behind[0] <= max(one.behind[1], WORTH * saved) + 1e-9
+        return bool(order(one)[1]) and one.behind[0] <= max(one.behind[1], WORTH * saved) + 1e-9
 
     return max(filter(near, candidates), key=lambda one: (-round(one.score.cards, 2), order(one)))
