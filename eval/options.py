@@ -91,7 +91,7 @@ def _add_run_options(parser: argparse.ArgumentParser, *, auto: str) -> None:
     parser.add_argument(
         "--validation",
         type=int,
-        default=1000,
+        default=500,
         help="validation images that temperatures, gates and, where the deck records none, the best card are "
         "fitted on; default: %(default)s",
     )
