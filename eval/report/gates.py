@@ -39,8 +39,8 @@ def _note(suites: Suites) -> str:
     marked = "the best by it is marked. "
     if "chosen_budget" in found:
         marked = (
-            "marked is the cheapest within one standard error of the best, or a tenth of a point for every pass that it "
-            "saves; the deck's own gate was chosen in the same way by whoever made it, on more images. The picture "
+            "marked is the cheapest within one standard error of the best, or a tenth of a point for every pass that "
+            "it saves; the deck's own gate was chosen in the same way by whoever made it, on more images. The picture "
             "also has each kind fitted for fewer passes, joined by a line. "
         )
     return (
