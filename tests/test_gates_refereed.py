@@ -136,6 +136,12 @@ def test_of_three_augmentations_those_that_answered_share() -> None:
     np.testing.assert_array_equal(gate.hearing(np.full((3, 3), 1 / 3, np.float32), other, ran)[0], found[0])
 
 
+def test_an_average_of_two_augmentations_alone_is_heard_by_nobody() -> None:
+    gate = RefereedCascadeGate(with_a_referee(fitted(observed()).config), known())
+    ran = np.array([[False, False, False, True], [False, True, True, False], [False, True, False, True]])
+    np.testing.assert_array_equal(gate.hears(ran), [False, False, True])
+
+
 def test_cards_that_were_cut_off_leave_the_answer_to_the_preference() -> None:
     """The second card answers after the time."""
     rows, gate = observed(seed=1), fitted(observed(seed=1))

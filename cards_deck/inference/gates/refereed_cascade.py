@@ -41,9 +41,11 @@ class RefereedCascadeGate(GuardedCascadeGate):
         self.array("belief_bias", count)
 
     def hears(self, ran: Bools) -> Bools:
-        """See `BaseGate`: where cards of several augmentations have answered."""
-        several = (product(ran.astype(np.float32), self.under) > 0).sum(axis=1) > 1
-        return np.asarray(several & (self.parameter("trust") > 0), np.bool_)
+        """See `BaseGate`: where several cards have answered, of several augmentations."""
+        several = np.asarray((ran.sum(axis=1) > 1) & (self.parameter("trust") > 0), np.bool_)
+        if several.any():
+            several &= (product(ran.astype(np.float32), self.under) > 0).sum(axis=1) > 1
+        return several
 
     def hearing(self, preference: Floats, logits: Floats, ran: Bools) -> Floats:
         """See `AskingGate`: each augmentation in part as it is believed."""
