@@ -67,28 +67,21 @@ class AskingGate(PreferenceGate):
         `hears` them."""
         return self.sharing(preference, ran)
 
-    def _heard(self, routing: Routing, logits: Floats, ran: Bools) -> Routing:
-        """With other weights where the gate hears the cards that have answered and the spectrum is known."""
-        those = self.hears(ran) & ~routing.routed_unknown
-        if not those.any():
-            return routing
-        weights = routing.weights.copy()
-        weights[those] = self.hearing(routing.preference[those], logits[:, those], ran[those])
-        return dataclasses.replace(routing, weights=weights)
-
     def reconsider(self, routing: Routing, logits: Floats, ran: Bools) -> Routing:
         """See `Gate`."""
-        routing = self._heard(routing, logits, ran)
         waiting = ran.sum(axis=1) < min(self.limit, self.cards)
-        if not waiting.any():
+        if waiting.any():
+            waiting &= unsure(self.sureness(routing.weights, logits), self.needed(ran))
+        heard = self.hears(ran) & ~waiting & ~routing.routed_unknown
+        if not (waiting | heard).any():
             return routing
-        waiting &= unsure(self.sureness(routing.weights, logits), self.needed(ran))
-        if not waiting.any():
-            return routing
-        joined = ran.copy()
-        joined[waiting] |= self.following(routing.preference[waiting], ran[waiting])
-        weights = self.sharing(routing.preference, joined)
-        return dataclasses.replace(routing, weights=np.where(waiting[:, None], weights, routing.weights))
+        weights = routing.weights.copy()
+        if heard.any():
+            weights[heard] = self.hearing(routing.preference[heard], logits[:, heard], ran[heard])
+        if waiting.any():
+            joined = ran[waiting] | self.following(routing.preference[waiting], ran[waiting])
+            weights[waiting] = self.sharing(routing.preference[waiting], joined)
+        return dataclasses.replace(routing, weights=weights)
 
     def sureness(self, weights: Floats, logits: Floats) -> Floats:
         """See `Gate`."""
