@@ -27,7 +27,7 @@ assert isinstance(PLAIN, CorruptionSuite)
 SUITE = dataclasses.replace(PLAIN, corruptions=("gaussian_noise", "contrast", "pixelate"))
 CLASSES, TEST, PART = 4, 60, 20
 VALIDATION = 6  # a tenth of the training images
-VALIDATION_CELLS = 1 + 14 * 5
+VALIDATION_CELLS = 1 + 24 * 5
 
 
 def tiny_deck(classes: int = CLASSES) -> Deck:

@@ -35,7 +35,7 @@ def test_gates_are_compared_in_a_table_and_one_picture(reports: dict[str, Json])
     assert (gain.text, gain.detail, gain.kind) == ("+1.2", "+1.0 to +1.4", "better")  # type: ignore[union-attr]
     drawn = pictures.pictures[0].svg  # type: ignore[union-attr]
     shown = [name for name in result["routes"] if name not in ("cell_oracle", "oracle")]
-    assert len(shown) == 15
+    assert len(shown) == 16
     for name in shown:
         assert ROUTE_LABELS[name] in drawn
     tests = result["significance"]["gated_vs_uniform"]

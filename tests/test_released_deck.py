@@ -70,7 +70,8 @@ def test_both_engines_give_the_same_answers(deck: Deck) -> None:
     images = np.concatenate([fake_images(6, deck.image_size), noise])
     onnx, torch = (Predictor(deck, engine=kind) for kind in (EngineKind.ONNX, EngineKind.TORCH))
     one, other = onnx.predict(images), torch.predict(images)
-    np.testing.assert_array_equal(one.weights, other.weights)
+    np.testing.assert_array_equal(one.ran, other.ran)
+    np.testing.assert_allclose(one.weights, other.weights, rtol=0, atol=1e-5)  # which may go by what cards answered
     if any(card.ranges for card in deck.cards):  # ONNX Runtime rounds their activations to 8 bits, torch does not
         most, mean = 0.2, 0.02
     else:

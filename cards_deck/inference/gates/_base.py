@@ -30,8 +30,7 @@ class Routing:
     `distances` float32 [n, a] to the references; `unknown` bool [n]: farther from all of them than the training images
     are; `choice` int64 [n]: nearest reference, -1 where the gate reads none; `preference` float32 [n, k]: what the
     spectrum says of each card, whether it runs or not, rows sum to 1. Of a window `weights`, `choice` and `preference`
-    are those of all its images together, and so is `strayed` bool [n]: that it was routed as unknown (None: as each
-    image is by itself).
+    are those of all its images together, and `strayed` bool [n] whether these are unknown (None: as each by itself).
     """
 
     weights: Floats
@@ -43,7 +42,7 @@ class Routing:
 
     @property
     def routed_unknown(self) -> Bools:
-        """bool [n]: what was routed by is unknown, the image's own spectrum or its window's."""
+        """bool [n]: the image's own spectrum, or its window's, by which it was routed, is unknown."""
         return self.unknown if self.strayed is None else self.strayed
 
 
@@ -125,7 +124,6 @@ class BaseGate:
 
     config: GateConfig
     known: Known
-
     _far: np.float64 = field(init=False, repr=False)  # beyond this distance a spectrum is unknown
 
     PARAMETERS: ClassVar[Mapping[str, float]] = {}
@@ -222,8 +220,7 @@ class BaseGate:
         return None
 
     def hears(self, ran: Bools) -> Bools:
-        """bool [n]: whether augmentations share the answer of the cards in `ran` [n, k] by what these said as well,
-        where the spectrum is known."""
+        """bool [n]: whether what the cards in `ran` [n, k] said plays a part in their shares, of a known spectrum."""
         return np.zeros(len(ran), np.bool_)
 
     def speaking(self, preference: Floats) -> Floats:
@@ -253,9 +250,8 @@ class BaseGate:
         logs = np.log(np.maximum(own.preference, 1e-30)).mean(axis=0, dtype=np.float64)
         together = np.where((own.preference > 0).any(axis=0), np.exp(logs - logs.max()), 0.0)
         shared = self.choose(Reading(mean_distances(own.distances)[None], shares(together[None])))
-        wide = {
-            name: np.repeat(getattr(shared, name), len(spectra), axis=0) for name in ("weights", "choice", "preference")
-        }
+        names = ("weights", "choice", "preference")
+        wide = {name: np.repeat(getattr(shared, name), len(spectra), axis=0) for name in names}
         return replace(routing, **wide, strayed=np.repeat(shared.unknown, len(spectra)))
 
     def reconsider(self, routing: Routing, logits: Floats, ran: Bools) -> Routing:
