@@ -142,14 +142,30 @@ def test_an_average_of_two_augmentations_alone_is_heard_by_nobody() -> None:
     np.testing.assert_array_equal(gate.hears(ran), [False, False, True])
 
 
-def test_cards_that_were_cut_off_leave_the_answer_to_the_preference() -> None:
-    """The second card answers after the time."""
-    rows, gate = observed(seed=1), fitted(observed(seed=1))
-    spectra = rows.spectra.astype(np.float32)
-    late = decide(gate, spectra, lambda card, those: rows.logits[card, those], deadline=time.monotonic() - 1)
-    assert not late.in_time.all()
-    np.testing.assert_array_equal(late.ran.sum(axis=1), 1)
-    np.testing.assert_allclose(late.weights, late.ran)
+def test_cards_that_were_cut_off_leave_the_answer_to_the_preference(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time is up when two cards have answered and a third was wanted: the two share as if nobody had heard them."""
+    rows, clock = observed(seed=1), [0.0]
+    config = with_a_referee(fitted(rows).config, 1.0)
+    never = {**config.arrays, "enough": np.full_like(config.arrays["enough"], 2.0)}
+    gate = RefereedCascadeGate(dataclasses.replace(config, arrays=never), known())
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    calls: list[int] = []
+
+    one = rows.rows(np.arange(len(rows.labels)) == 0)
+
+    def run(card: int, those: np.ndarray) -> Floats:
+        calls.append(card)
+        clock[0] = float(len(calls))
+        return one.logits[card, those]
+
+    done = decide(gate, one.spectra.astype(np.float32), run, deadline=1.5)
+    assert len(calls) == done.ran.sum() == 2
+    assert not done.in_time.any()
+    joined = done.ran | gate.following(done.routing.preference, done.ran)
+    wanted = np.where(done.ran, gate.sharing(done.routing.preference, joined), 0)
+    np.testing.assert_allclose(done.weights, wanted / wanted.sum(), rtol=1e-5)
+    heard = gate.hearing(done.routing.preference, done.logits, done.ran)
+    assert np.abs(done.weights - heard).max() > 1e-3
 
 
 def test_the_guarded_cascade_is_fitted_once_for_both(monkeypatch: pytest.MonkeyPatch) -> None:
