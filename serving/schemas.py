@@ -74,11 +74,16 @@ def _why(deck: Deck) -> Schema:
             "widened": {"type": ["string", "null"], "enum": [*WIDENED, None], "description": "Why more cards ran."},
             "first_confidence": {
                 **number,
-                "description": "Calibrated confidence of the first card's answer, where it decided if more were asked.",
+                "description": "How sure the first card's answer was, calibrated, where it decided if more were asked.",
+            },
+            "sure_by": {
+                "type": "string",
+                "enum": ["probability", "lead"],
+                "description": "What that is: its probability, or that less the next class's.",
             },
             "threshold": {
                 **number,
-                "description": "The confidence from which no card is asked after the first; null: none is enough.",
+                "description": "From how sure on no card is asked after the first; null: nothing is enough.",
             },
             "window": {"type": "integer", "description": "Images routed together; 0 for none."},
             "heard": {

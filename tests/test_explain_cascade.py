@@ -65,7 +65,9 @@ def test_the_first_confidence_is_that_of_the_first_card_at_its_temperature(kind:
         why = reasons(deck, prediction, row)
         card = int(np.flatnonzero(prediction.first[row])[0])
         logits = predictor.card_logits(IMAGES[row : row + 1], card)[0].astype(np.float64)
-        expected = scipy.special.softmax(logits / deck.gate.arrays["temperatures"][card]).max()
+        ranked = np.sort(scipy.special.softmax(logits / deck.gate.arrays["temperatures"][card]))
+        lead = kind in STRANGE  # over the next class, else how probable it is
+        expected = ranked[-1] - ranked[-2] if lead else ranked[-1]
         assert why.first_confidence == pytest.approx(expected, abs=1e-5)
         assert why.threshold == threshold
         assert why.numbers()["first_confidence"] == round(why.first_confidence or 0, 6)
@@ -74,6 +76,8 @@ def test_the_first_confidence_is_that_of_the_first_card_at_its_temperature(kind:
         shown = np.floor(1000 * threshold + 1e-3) if alone else np.ceil(1000 * threshold - 1e-3)
         assert f"% (calibrated; {shown / 10:g}% are needed)" in sentence(why)
         how = f"{why.cards[0][0]} alone was sure with " if alone else "the first answer was sure only with "
+        how += "a lead of " if lead else ""
+        assert why.numbers()["sure_by"] == ("lead" if lead else "probability")
         assert f"{how}{np.floor(1000 * expected + 1e-3) / 10:g}% (calibrated; " in sentence(why)
         seen.add(alone)
     assert seen == {True, False}
@@ -103,7 +107,7 @@ def test_what_reaches_an_uneven_threshold_does_not_look_as_if_it_had_not() -> No
     found = predict(deck, fake_images(1))
     alone = {"ran": found.first, "weights": found.first.astype(np.float32)}
     found = dataclasses.replace(found, sure=np.array([0.7715], np.float32), **alone)
-    assert "alone was sure with 77.1% (calibrated; 77.1% are needed)" in sentence(reasons(deck, found, 0))
+    assert "alone was sure with a lead of 77.1% (calibrated; 77.1% are needed)" in sentence(reasons(deck, found, 0))
     assert "(calibrated; any answer is enough)" in sentence(reasons(cascade("guarded_cascade", 0.0), found, 0))
 
 

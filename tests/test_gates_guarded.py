@@ -165,9 +165,9 @@ def test_a_card_that_ran_keeps_some_weight_whatever_is_preferred() -> None:
 
 
 def test_each_set_of_cards_has_its_own_threshold_at_the_largest_risk_that_is_allowed() -> None:
-    """Card 1 says 0.8 for a class, and so does the mean of it and card 0; 3 is the average of 0 and 1."""
+    """Card 1's class is 0.8 ahead, and so is that of the mean of it and card 0; 3 is the average of 0 and 1."""
     logits = np.zeros((4, 1, CLASSES), np.float32)
-    logits[:2, 0, 0] = np.log(8)  # of three classes: 8 / (8 + 1 + 1)
+    logits[:2, 0, 0] = np.log(13)  # of three classes: (13 - 1) / (13 + 1 + 1)
     sets = np.array([[0, 1, 0, 0], [1, 1, 0, 0], [1, 1, 1, 0]], np.float32)
     enough = np.array([[0.9, 0.85, 0.0], [0.9, 0.79, 0.0], [0.79, 0.0, 0.0]], np.float32)
     rules = {"sets": sets, "risks": np.array([0, 0.01, 0.1], np.float32), "enough": enough}
@@ -180,7 +180,7 @@ def test_each_set_of_cards_has_its_own_threshold_at_the_largest_risk_that_is_all
 
 def test_what_is_sure_enough_of_four_images() -> None:
     """The card loses the second and the fourth surest to the average and wins the third: with no loss allowed, only
-    the first answer stands; with one of four, all do."""
+    the first answer stands, which is farther ahead than the second; with one of four, all do."""
     label = np.zeros(4, np.int64)
     card = np.log(np.array([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3], [0.4, 0.6]], np.float32))
     other = np.log(np.array([[0.9, 0.1], [0.99, 0.01], [0.2, 0.8], [0.9, 0.1]], np.float32))
@@ -189,7 +189,7 @@ def test_what_is_sure_enough_of_four_images() -> None:
     alone, both = np.array([[True, False], [True, True]])
     weights = shares(np.stack([alone, both]).astype(np.float32))
     found = sure_enough(rows, known(2), weights, np.ones(2, np.float32), (0.0, 0.24, 0.25))
-    assert found[:, 0].tolist() == [np.nextafter(np.float32(0.8), np.float32(1))] * 2 + [0]
+    assert found[:, 0].tolist() == [np.nextafter(np.float32(0.8) - np.float32(0.2), np.float32(1))] * 2 + [0]
     assert found[:, 1].tolist() == [0, 0, 0]  # the average loses nothing to itself
 
 

@@ -9,6 +9,7 @@ from gate_rows import CLASSES, SIZE, known
 
 from cards_deck.gate_config import GateConfig
 from cards_deck.inference.gates import build_gate, decide
+from cards_deck.inference.gates._confidence import lead, unsure
 from cards_deck.inference.gates._profile import ring_count
 from cards_deck.inference.gates.softmax import ring_differences
 
@@ -127,3 +128,12 @@ def test_an_unknown_spectrum_fills_every_place_whether_two_references_are_near_o
         routing = gate.route(middle - np.float32(20))
         assert routing.unknown.all()
         np.testing.assert_allclose(routing.weights, [[1 / 3, 1 / 3, 1 / 3, 0]], rtol=1e-6)
+
+
+def test_a_lead_is_that_of_the_first_class_over_the_second() -> None:
+    answers = np.array([[0.2, 0.5, 0.3], [0.4, 0.2, 0.4], [1, 0, 0], [0.5, np.nan, 0.5]], np.float32)
+    found = lead(answers)
+    np.testing.assert_allclose(found[:3], [0.2, 0, 1], atol=1e-7)
+    assert np.isnan(found[3])
+    assert unsure(found, np.zeros(4)).tolist() == [False, False, False, True]
+    assert lead(np.ones((2, 1), np.float32)).tolist() == [1, 1]

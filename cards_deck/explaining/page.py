@@ -209,7 +209,8 @@ def _numbers(case: Explained) -> str:
     if why.margin is not None:
         rows.append(("second reference farther than the nearest by", f"{why.margin:.1%}"))
     if why.first_confidence is not None:
-        rows.append(("the first answer was sure with, calibrated", f"{why.first_confidence:.1%}"))
+        of = ", a lead over the next class of" if why.sure_by == "lead" else ""
+        rows.append((f"the first answer was sure with, calibrated{of}", f"{why.first_confidence:.1%}"))
         needed = "more than it can have" if why.threshold is None else f"{why.threshold:.1%}"
         rows.append(("for which it would be enough to be sure with", needed))
     if why.widened is not None:

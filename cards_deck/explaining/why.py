@@ -29,8 +29,9 @@ class Reasons:
     the images together; `strange`: by how strange it is, and how strange clean images are, None where the gate does not
     go by that alone. `asked`: cards named before any had answered; `widened`: one of `WIDENED`, None where the cards
     are those that the spectrum named.
-    `first_confidence`: calibrated probability of the first card's answer, which had to reach `threshold` or the next
-    one joined (both None: the gate did not ask by that; `threshold` alone: no answer of that card is ever sure enough).
+    `first_confidence`: how sure the first card's calibrated answer was, in `sure_by`, its "probability" or its "lead"
+    over the next class; it had to reach `threshold` or the next card joined (both None: the gate did not ask by that;
+    `threshold` alone: no answer of that card is ever sure enough).
     `window`: the number of images routed together, 0 for none; `together`: the reference nearest to its mean,
     `together_unknown`: that is farther from all than the training images are (without a window `nearest` and
     `unknown`). `averages`: the gate takes all cards, whatever the spectrum is. `votes`: what the weights come from
@@ -58,6 +59,7 @@ class Reasons:
     asked: int
     widened: str | None
     first_confidence: float | None
+    sure_by: str
     threshold: float | None
     unknown_share: float
     needed: float | None
@@ -79,6 +81,7 @@ class Reasons:
             "asked": self.asked,
             "widened": self.widened,
             "first_confidence": self.first_confidence,
+            "sure_by": self.sure_by,
             "threshold": self.threshold,
             "window": self.window,
             "heard": self.heard,
@@ -149,11 +152,12 @@ def _spectrum(deck: Deck, prediction: Prediction, row: int) -> dict[str, Any]:
 
 def _confidence(deck: Deck, prediction: Prediction, row: int) -> dict[str, Any]:
     """By what a cascade went on or stopped; None where all cards were asked at once."""
+    gate = gate_for(deck)
     sure, first = float(prediction.sure[row]), prediction.first[row]
     if not sure >= 0 or first.sum() != 1:
-        return {"first_confidence": None, "threshold": None}
-    threshold = float(gate_for(deck).needed(first[None])[0])
-    return {"first_confidence": sure, "threshold": threshold if threshold <= 1 else None}
+        return {"first_confidence": None, "sure_by": gate.SURE_BY, "threshold": None}
+    threshold = float(gate.needed(first[None])[0])
+    return {"first_confidence": sure, "sure_by": gate.SURE_BY, "threshold": threshold if threshold <= 1 else None}
 
 
 def _preferred(deck: Deck, prediction: Prediction, row: int) -> tuple[str, float] | None:

@@ -58,7 +58,8 @@ def _asked(why: Reasons) -> str:
     sure = math.floor(1000 * why.first_confidence + 1e-3) / 10
     reached = why.first_confidence >= why.threshold - 1e-6
     needed = (math.floor(1000 * why.threshold + 1e-3) if reached else math.ceil(1000 * why.threshold - 1e-3)) / 10
-    numbers = f"{sure:g}% (calibrated; {f'{needed:g}% are needed' if needed else 'any answer is enough'})"
+    lead = "a lead of " if why.sure_by == "lead" else ""
+    numbers = f"{lead}{sure:g}% (calibrated; {f'{needed:g}% are needed' if needed else 'any answer is enough'})"
     if why.widened == "low_confidence" or why.pooled_early:
         return f", and the first answer was sure only with {numbers}"
     alone = len(why.cards) == 1 and reached

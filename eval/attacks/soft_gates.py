@@ -28,7 +28,7 @@ from cards_deck.inference.gates.softmax import SoftmaxGate
 from cards_deck.spectrum import Floats
 from eval.attacks.soft_referee import heard
 
-SOFTNESS = 0.05  # of the threshold on confidence, in probability
+SOFTNESS = 0.05  # of the threshold on how sure an answer is, in probability
 SHARPNESS = 10.0  # of the choice of the first card: the power of its preference
 _FAR = -1e9  # the score of a card that cannot run
 _TINY = 1e-12
@@ -139,8 +139,15 @@ class SoftGate:
             if step == last:
                 yield shares, torch.zeros_like(needed)
                 return
-            sure = torch.einsum("nk,knc->nc", believed, calibrated).max(dim=1).values
+            sure = self._sure(torch.einsum("nk,knc->nc", believed, calibrated))
             yield shares, torch.sigmoid((needed - sure) / SOFTNESS)
+
+    def _sure(self, probabilities: Tensor) -> Tensor:
+        """[n]: how sure an answer [n, c] is, as the gate takes it."""
+        if self.gate.SURE_BY == "probability":
+            return probabilities.max(dim=1).values
+        two = probabilities.topk(2, dim=1).values
+        return two[:, 0] - two[:, 1]
 
     def _standing(self, preference: Tensor) -> Tensor:
         """[n, k]: how much of the preference each card stands for; who has most is asked first."""

@@ -106,7 +106,7 @@ class Gate(Protocol):
         did not run hold anything."""
 
     def sureness(self, weights: Floats, logits: Floats) -> Floats:
-        """float32 [n]: the largest calibrated probability of the answer with `weights` [n, k] from `logits` [k, n, c],
+        """float32 [n]: how sure the calibrated answer with `weights` [n, k] from `logits` [k, n, c] is, by `SURE_BY`,
         by which the gate asks further cards; -1 where it asks none by that."""
 
     def needed(self, ran: Bools) -> NDArray[np.float64]:
@@ -119,8 +119,7 @@ class BaseGate:
     """The parts that gates share. A gate has `choose`, also `preference` if it learns one, and `reconsider` if answers
     can change its mind. `read` looks at the arrays only, `choose` at the parameters as well. `PARAMETERS` are the
     kind's scalars, from 0 to `LARGEST`, with their defaults, of which those `FROM_LABELS` cannot be judged without;
-    `ARRAYS` the names of what it learns.
-    """
+    `ARRAYS` the names of what it learns. `SURE_BY`: sureness is a class's "probability" or its "lead" over the next."""
 
     config: GateConfig
     known: Known
@@ -129,6 +128,7 @@ class BaseGate:
     PARAMETERS: ClassVar[Mapping[str, float]] = {}
     FROM_LABELS: ClassVar[frozenset[str]] = frozenset()
     LARGEST: ClassVar[float] = 1.0
+    SURE_BY: ClassVar[str] = "probability"
     ARRAYS: ClassVar[tuple[str, ...]] = ()
 
     @classmethod

@@ -25,8 +25,17 @@ def pooled(logits: Floats, weights: Floats, temperatures: Floats) -> Floats:
         return combine(logits / temperatures[:, None, None], weights)
 
 
+def lead(probabilities: Floats) -> Floats:
+    """float32 [n]: how far the likeliest class of [n, c] is ahead of the next one, in probability; not a number where
+    one of them is none."""
+    if probabilities.shape[1] < 2:
+        return np.asarray(probabilities.max(axis=1), np.float32)
+    two = np.partition(probabilities, -2, axis=1)[:, -2:]
+    return np.asarray(two[:, 1] - two[:, 0], np.float32)
+
+
 def unsure(sureness: Floats, needed: Doubles) -> Bools:
-    """bool [n]: the largest probability [n] does not reach what is needed [n]; also where it is not a number."""
+    """bool [n]: the sureness [n] does not reach what is needed [n]; also where it is not a number."""
     return np.asarray(~(sureness >= needed.astype(np.float32)), np.bool_)
 
 

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from cards_deck.inference.gates._base import Known, equal_row
+from cards_deck.inference.gates._confidence import lead
 from cards_deck.inference.gates._observed import Doubles, Integers, Observed
 from cards_deck.inference.pooling import softmax
 from cards_deck.spectrum import Floats
@@ -26,12 +27,12 @@ NEVER = 2.0  # sure enough: more than a probability can be
 def sure_enough(
     observed: Observed, known: Known, weights: Floats, temperatures: Floats, risks: Sequence[float] = RISKS
 ) -> Floats:
-    """float32 [risks, s]: from which probability of their answer on cards of each of the `weights` [s, k] may stop.
+    """float32 [risks, s]: from which lead of the likeliest class on cards of each of the `weights` [s, k] may stop.
 
     Were all images of a cell asked of just these cards, those that are at least so sure would lose, wins counted
     against losses, no more than the risk of the cell's accuracy against the plain average of all original cards; in
-    every cell, and at every higher threshold too. How sure cards are: the weighted mean of their probabilities, each at
-    its temperature.
+    every cell, and at every higher threshold too. How sure cards are: how far a class is ahead of the next one in the
+    weighted mean of their probabilities, each at its temperature.
     """
     raw = [softmax(card) for card in observed.logits]
     calibrated = [softmax(card / warm) for card, warm in zip(observed.logits, temperatures, strict=True)]
@@ -41,7 +42,7 @@ def sure_enough(
     found = np.zeros((len(risks), len(weights)), np.float32)
     for column, shares in enumerate(weights):
         right = _mean(raw, shares).argmax(axis=1) == observed.labels
-        sure, lost = _mean(calibrated, shares).max(axis=1), plain.astype(np.int64) - right
+        sure, lost = lead(_mean(calibrated, shares)), plain.astype(np.int64) - right
         for those in places:
             np.maximum(found[:, column], _least(sure[those], lost[those], risks), out=found[:, column])
     return found

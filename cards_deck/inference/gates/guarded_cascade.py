@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from cards_deck.errors import InputError
 from cards_deck.gate_config import GateConfig
 from cards_deck.inference.gates._base import GATES, Bools, Known, largest, shares
+from cards_deck.inference.gates._confidence import lead, pooled
 from cards_deck.inference.gates._fit import spending, tried
 from cards_deck.inference.gates._likelihood import worst_temperatures
 from cards_deck.inference.gates._observed import Doubles, Observed, read
@@ -46,10 +47,12 @@ class GuardedCascadeGate(HedgedCascadeGate):
     all an augmentation's cards is asked before any of these, and one of two augmentations' cards where neither is much
     preferred.
 
-    Sure enough: were all images of any one validation cell asked of just these cards, answers so sure would lose there
-    no more than `risk` against the plain average of all. What the spectra of the cell say plays no part in it, so that
-    a card that a spectrum names by mistake, under a shift that the card does not know, is seldom believed alone. The
-    gate as a whole may lose more than the risk: what its sets of cards lose adds up, and a spectrum picks the images.
+    How sure they are is how far the likeliest class is ahead of the next one: where several cards have answered, that
+    says better than its probability whether more of them would change the answer. Sure enough: were all images of any
+    one validation cell asked of just these cards, answers so sure would lose there no more than `risk` against the
+    plain average of all. What the spectra of the cell say plays no part in it, so that a card that a spectrum names by
+    mistake, under a shift that the card does not know, is seldom believed alone. The gate as a whole may lose more than
+    the risk: what its sets of cards lose adds up, and a spectrum picks the images.
 
     Who joins is no average of others while there are others, and comes from an augmentation that has not answered yet
     while there is one: cards of one augmentation err together.
@@ -66,6 +69,7 @@ class GuardedCascadeGate(HedgedCascadeGate):
 
     PARAMETERS: ClassVar[Mapping[str, float]] = {"risk": 0.005, "trust": 0.0}
     FROM_LABELS: ClassVar[frozenset[str]] = frozenset({"trust"})
+    SURE_BY: ClassVar[str] = "lead"
     ARRAYS: ClassVar[tuple[str, ...]] = (
         "ordinary", "whitening", "weights", "bias", "temperatures", "sets", "risks", "enough",
     )  # fmt: skip
@@ -174,6 +178,11 @@ class GuardedCascadeGate(HedgedCascadeGate):
         """See `AskingGate`: of those that are no averages while there are any, who joins a `hedged_cascade`."""
         left = ~ran & ~self.averages
         return self.joining(preference, ran, np.where(left.any(axis=1, keepdims=True), left, ~ran))
+
+    def sureness(self, weights: Floats, logits: Floats) -> Floats:
+        """See `Gate`: the lead of the likeliest class."""
+        believed = self.believing(weights > 0)
+        return lead(pooled(logits, believed, self.config.arrays["temperatures"]))
 
     def needed(self, ran: Bools) -> Doubles:
         """See `Gate`: of just these cards."""
