@@ -14,9 +14,12 @@ from torch import Tensor
 from cards_deck.errors import InputError
 from cards_deck.registry import describe
 from cards_deck.training.augmentations import AUGMENTATIONS
+from cards_deck.training.augmentations.augmix import AugMix
 from cards_deck.training.augmentations.crop_flip import CropFlip
 from cards_deck.training.augmentations.gaussian import Gaussian
+from cards_deck.training.augmentations.medley import Medley
 from cards_deck.training.augmentations.mixed import Mixed
+from cards_deck.training.augmentations.prime import Prime
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -167,3 +170,11 @@ def test_mixed_takes_turns() -> None:
     assert Mixed((crop, noise))(images[:1], seeded(3)).shape == images[:1].shape
     with pytest.raises(InputError, match="two or more"):
         Mixed((crop,))
+
+
+def test_a_medley_is_augmix_noise_and_prime_in_turns() -> None:
+    images, generator = tensors(patterns(9))[0], seeded(3)
+    found = Medley()(images, seeded(3))
+    for turn, each in enumerate((AugMix(), Gaussian(vary=True, over="augmix"), Prime())):
+        assert torch.equal(found[turn::3], each(images[turn::3], generator))
+    assert describe(Medley())["name"] == "medley"
