@@ -77,8 +77,8 @@ def _why(deck: Deck) -> Schema:
                 "description": "How sure the first card's answer was, calibrated, where it decided if more were asked.",
             },
             "sure_by": {
-                "type": "string",
-                "enum": ["probability", "lead"],
+                "type": ["string", "null"],
+                "enum": ["probability", "lead", None],
                 "description": "What that is: its probability, or that less the next class's.",
             },
             "threshold": {

@@ -18,6 +18,7 @@ from cards_deck.inference.engines import EngineKind
 from cards_deck.inference.fake_deck import fake_deck, fake_images
 from cards_deck.inference.gates import fit_gate
 from cards_deck.inference.gates._base import BaseGate
+from cards_deck.inference.gates._confidence import lead
 from cards_deck.inference.gates._profile import ring_means
 from cards_deck.inference.gates.refereed_cascade import RefereedCascadeGate
 from cards_deck.inference.pooling import softmax
@@ -96,7 +97,7 @@ def test_at_the_end_of_softness_it_is_the_hard_gate(kind: str, monkeypatch: pyte
     logits = 8 * np.stack([predictor.card_logits(images, card) for card in range(4)])
     gate = fitted_gate(DECK, images, kind)
     if kind in STRANGE:
-        gate = gentle(gate, log_amplitude(images), enough=float(np.median(softmax(logits).max(axis=-1))))
+        gate = gentle(gate, log_amplitude(images), enough=float(np.median([lead(softmax(card)) for card in logits])))
     else:
         first = logits[int(gate.config.arrays["order"][0])] if kind == "cascade" else logits
         gate = with_threshold(gate, float(np.median(softmax(first).max(axis=-1))))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,12 @@ import pytest
 import scipy.special
 from fitted_gates import KINDS, STRANGE, fitted_deck
 from photos import noisy
+from PIL import Image
 from serving_client import serving
 
 from cards_deck.deck import Deck
 from cards_deck.explaining import reasons, sentence, widenings
+from cards_deck.explaining.page import explain, page
 from cards_deck.inference.engines import EngineKind
 from cards_deck.inference.fake_deck import fake_deck, fake_images
 from cards_deck.inference.gates import GateConfig, gate_for
@@ -74,11 +77,12 @@ def test_the_first_confidence_is_that_of_the_first_card_at_its_temperature(kind:
         alone = len(why.cards) == 1
         assert alone == (np.float32(expected) >= np.float32(threshold) - 1e-6)
         shown = np.floor(1000 * threshold + 1e-3) if alone else np.ceil(1000 * threshold - 1e-3)
-        assert f"% (calibrated; {shown / 10:g}% are needed)" in sentence(why)
+        unit, of = ("", " points over the next class") if lead else ("%", "%")
+        assert f"{of} (calibrated; {shown / 10:g}{unit} are needed)" in sentence(why)
         how = f"{why.cards[0][0]} alone was sure with " if alone else "the first answer was sure only with "
         how += "a lead of " if lead else ""
         assert why.numbers()["sure_by"] == ("lead" if lead else "probability")
-        assert f"{how}{np.floor(1000 * expected + 1e-3) / 10:g}% (calibrated; " in sentence(why)
+        assert f"{how}{np.floor(1000 * expected + 1e-3) / 10:g}{of} (calibrated; " in sentence(why)
         seen.add(alone)
     assert seen == {True, False}
 
@@ -107,8 +111,38 @@ def test_what_reaches_an_uneven_threshold_does_not_look_as_if_it_had_not() -> No
     found = predict(deck, fake_images(1))
     alone = {"ran": found.first, "weights": found.first.astype(np.float32)}
     found = dataclasses.replace(found, sure=np.array([0.7715], np.float32), **alone)
-    assert "alone was sure with a lead of 77.1% (calibrated; 77.1% are needed)" in sentence(reasons(deck, found, 0))
+    text = sentence(reasons(deck, found, 0))
+    assert "alone was sure with a lead of 77.1 points over the next class (calibrated; 77.1 are needed)" in text
     assert "(calibrated; any answer is enough)" in sentence(reasons(cascade("guarded_cascade", 0.0), found, 0))
+
+
+@pytest.mark.parametrize(
+    ("threshold", "sure", "says"),
+    [
+        (4e-4, 5e-4, "alone was sure with a lead of under 0.1 points over the next class (calibrated; under 0.1 are n"),
+        (5e-7, 1e-7, "sure only with a lead of under 0.1 points over the next class (calibrated; under 0.1 are needed"),
+        (1e-3, 0.0, "was sure only with a lead of 0 points over the next class (calibrated; 0.1 are needed)"),
+    ],
+)
+def test_a_small_lead_is_no_answer_that_is_enough_whatever_it_is(threshold: float, sure: float, says: str) -> None:
+    deck = cascade("guarded_cascade", threshold)
+    found = dataclasses.replace(predict(deck, fake_images(1)), sure=np.array([sure], np.float32))
+    if sure >= threshold:
+        found = dataclasses.replace(found, ran=found.first, weights=found.first.astype(np.float32))
+    else:
+        found = dataclasses.replace(found, ran=np.ones_like(found.ran), in_time=np.ones(1, np.bool_))
+    assert says in sentence(reasons(deck, found, 0))
+
+
+@pytest.mark.parametrize(
+    ("kind", "what"), [("cascade", "probability"), ("guarded_cascade", "lead over the next class")]
+)
+def test_the_page_says_what_sureness_is(kind: str, what: str, tmp_path: Path) -> None:
+    Image.fromarray(IMAGES[0]).save(tmp_path / "one.png")
+    case = explain(Predictor(cascade(kind), engine=EngineKind.FAKE), tmp_path / "one.png")
+    assert case.why.first_confidence is not None
+    row = f"<th>the first answer&#x27;s {what}, calibrated</th><td>{case.why.first_confidence:.1%}</td>"
+    assert row in page(case)
 
 
 def test_how_strange_the_spectrum_is_is_said_where_cards_are_preferred_by_that() -> None:
@@ -190,7 +224,7 @@ def test_only_cascades_have_a_confidence_of_the_first_answer(kind: str) -> None:
     assert (late.sure == -1).all() or late.in_time.all()
     if kind not in CASCADES:
         why = reasons(deck, prediction, 0).numbers()
-        assert (why["first_confidence"], why["threshold"]) == (None, None)
+        assert (why["first_confidence"], why["sure_by"], why["threshold"]) == (None, None, None)
 
 
 @pytest.mark.parametrize("kind", CASCADES)

@@ -209,10 +209,10 @@ def _numbers(case: Explained) -> str:
     if why.margin is not None:
         rows.append(("second reference farther than the nearest by", f"{why.margin:.1%}"))
     if why.first_confidence is not None:
-        of = ", a lead over the next class of" if why.sure_by == "lead" else ""
-        rows.append((f"the first answer was sure with, calibrated{of}", f"{why.first_confidence:.1%}"))
+        what = "lead over the next class" if why.sure_by == "lead" else "probability"
+        rows.append((f"the first answer's {what}, calibrated", f"{why.first_confidence:.1%}"))
         needed = "more than it can have" if why.threshold is None else f"{why.threshold:.1%}"
-        rows.append(("for which it would be enough to be sure with", needed))
+        rows.append(("which is enough from", needed))
     if why.widened is not None:
         rows.append(("more than one card because of", why.widened.replace("_", " ")))
     if gate.abstain_below is not None:

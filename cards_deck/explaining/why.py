@@ -30,7 +30,7 @@ class Reasons:
     go by that alone. `asked`: cards named before any had answered; `widened`: one of `WIDENED`, None where the cards
     are those that the spectrum named.
     `first_confidence`: how sure the first card's calibrated answer was, in `sure_by`, its "probability" or its "lead"
-    over the next class; it had to reach `threshold` or the next card joined (both None: the gate did not ask by that;
+    over the next class; it had to reach `threshold` or the next card joined (all None: the gate did not ask by that;
     `threshold` alone: no answer of that card is ever sure enough).
     `window`: the number of images routed together, 0 for none; `together`: the reference nearest to its mean,
     `together_unknown`: that is farther from all than the training images are (without a window `nearest` and
@@ -59,7 +59,7 @@ class Reasons:
     asked: int
     widened: str | None
     first_confidence: float | None
-    sure_by: str
+    sure_by: str | None
     threshold: float | None
     unknown_share: float
     needed: float | None
@@ -155,7 +155,7 @@ def _confidence(deck: Deck, prediction: Prediction, row: int) -> dict[str, Any]:
     gate = gate_for(deck)
     sure, first = float(prediction.sure[row]), prediction.first[row]
     if not sure >= 0 or first.sum() != 1:
-        return {"first_confidence": None, "sure_by": gate.SURE_BY, "threshold": None}
+        return {"first_confidence": None, "sure_by": None, "threshold": None}
     threshold = float(gate.needed(first[None])[0])
     return {"first_confidence": sure, "sure_by": gate.SURE_BY, "threshold": threshold if threshold <= 1 else None}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from cards_deck.explaining.votes import said
 from cards_deck.explaining.why import Reasons
@@ -54,16 +54,26 @@ def _asked(why: Reasons) -> str:
         return f", and the two are {'on average ' if why.window else ''}too close to choose one"
     if why.first_confidence is None or why.threshold is None:
         return ", and the first answer was not sure enough" if why.widened == "low_confidence" else ""
-    # Rounded so that what did not reach the threshold does not look as if it had, nor the other way round.
-    sure = math.floor(1000 * why.first_confidence + 1e-3) / 10
-    reached = why.first_confidence >= why.threshold - 1e-6
-    needed = (math.floor(1000 * why.threshold + 1e-3) if reached else math.ceil(1000 * why.threshold - 1e-3)) / 10
-    lead = "a lead of " if why.sure_by == "lead" else ""
-    numbers = f"{lead}{sure:g}% (calibrated; {f'{needed:g}% are needed' if needed else 'any answer is enough'})"
+    reached = why.first_confidence >= why.threshold - 1e-6 and why.widened != "low_confidence"
+    numbers = _sureness(why, why.first_confidence, why.threshold, reached)
     if why.widened == "low_confidence" or why.pooled_early:
         return f", and the first answer was sure only with {numbers}"
     alone = len(why.cards) == 1 and reached
     return f", and {why.cards[0][0]} alone was sure with {numbers}" if alone else ""
+
+
+def _sureness(why: Reasons, sure: float, threshold: float, reached: bool) -> str:
+    # Rounded so that what did not reach the threshold does not look as if it had, nor the other way round.
+    have, needed = _tenths(sure, math.floor), _tenths(threshold, math.floor if reached else math.ceil)
+    unit, lead = ("", " points over the next class") if why.sure_by == "lead" else ("%", "%")
+    enough = f"{needed}{unit} are needed" if threshold > 0 else "any answer is enough"
+    return f"{'a lead of ' if why.sure_by == 'lead' else ''}{have}{lead} (calibrated; {enough})"
+
+
+def _tenths(share: float, rounded: Callable[[float], int]) -> str:
+    """Per cent, with one digit."""
+    found = rounded(1000 * share + (1e-3 if rounded is math.floor else -1e-3)) / 10
+    return f"{found:g}" if found > 0 or share <= 0 else "under 0.1"
 
 
 def _distances(why: Reasons) -> str:

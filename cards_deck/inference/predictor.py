@@ -28,8 +28,8 @@ class Prediction:
     float32 [n, a] to the references; `routed` float32 [n, a]: those that the gate routed by, the image's own or the
     mean of its window; `unknown` bool [n]: farther from all of them than the training images are; `choice` int64 [n]:
     nearest reference, -1 where the gate reads none; `preference` float32 [n, k]: what the spectrum says of each card;
-    `first` bool [n, k]: cards named before any had answered; `sure` float32 [n]: calibrated probability by which a
-    cascade judged the answer of those, -1 of other gates and where time was up before all had answered; `ran` bool
+    `first` bool [n, k]: cards named before any had answered; `sure` float32 [n]: how sure a cascade was of their
+    calibrated answer, by its `SURE_BY`, -1 of other gates and where time was up before all had answered; `ran` bool
     [n, k]: cards that ran; `named` int64 [n, k]: index of the class that each of those named, -1 for other cards;
     `abstained` bool [n]: unknown, and no class is probable enough to be named; `in_time` bool [n]: no card that was
     wanted was left out for lack of time. Of a window `choice` and `preference` are those of its images together.

@@ -146,8 +146,8 @@ class SoftGate:
         """[n]: how sure an answer [n, c] is, as the gate takes it."""
         if self.gate.SURE_BY == "probability":
             return probabilities.max(dim=1).values
-        two = probabilities.topk(2, dim=1).values
-        return two[:, 0] - two[:, 1]
+        two = probabilities.topk(min(2, probabilities.shape[1]), dim=1).values
+        return two[:, 0] - two[:, 1] if two.shape[1] > 1 else two[:, 0]
 
     def _standing(self, preference: Tensor) -> Tensor:
         """[n, k]: how much of the preference each card stands for; who has most is asked first."""

@@ -12,7 +12,7 @@ import numpy as np
 from cards_deck.errors import InputError
 from cards_deck.gate_config import GateConfig
 from cards_deck.inference.gates._base import Bools, Known, Routing, largest, shares
-from cards_deck.inference.gates._confidence import pooled, spending_thresholds, unsure
+from cards_deck.inference.gates._confidence import SURENESS, pooled, spending_thresholds, unsure
 from cards_deck.inference.gates._likelihood import fit_linear, fit_temperatures
 from cards_deck.inference.gates._observed import Doubles, Observed
 from cards_deck.inference.gates._preference import PreferenceGate
@@ -86,7 +86,7 @@ class AskingGate(PreferenceGate):
     def sureness(self, weights: Floats, logits: Floats) -> Floats:
         """See `Gate`."""
         believed = self.believing(weights > 0)
-        return np.asarray(pooled(logits, believed, self.config.arrays["temperatures"]).max(axis=1), np.float32)
+        return SURENESS[self.SURE_BY](pooled(logits, believed, self.config.arrays["temperatures"]))
 
     def needed(self, ran: Bools) -> Doubles:
         """See `Gate`: the same, whoever ran."""

@@ -106,8 +106,8 @@ class Gate(Protocol):
         did not run hold anything."""
 
     def sureness(self, weights: Floats, logits: Floats) -> Floats:
-        """float32 [n]: how sure the calibrated answer with `weights` [n, k] from `logits` [k, n, c] is, by `SURE_BY`,
-        by which the gate asks further cards; -1 where it asks none by that."""
+        """float32 [n]: how sure the calibrated answer with `weights` [n, k] from `logits` [k, n, c] is, by which the
+        gate asks further cards (a `BaseGate` says in `SURE_BY` what that is); -1 where it asks none by that."""
 
     def needed(self, ran: Bools) -> NDArray[np.float64]:
         """float64 [n]: the sureness from which the cards in `ran` [n, k] are enough, above 1 where none is; -1 where

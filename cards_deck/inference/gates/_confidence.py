@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -25,13 +25,21 @@ def pooled(logits: Floats, weights: Floats, temperatures: Floats) -> Floats:
         return combine(logits / temperatures[:, None, None], weights)
 
 
+def likeliest(probabilities: Floats) -> Floats:
+    """float32 [n]: the largest probability of [n, c]."""
+    return np.asarray(probabilities.max(axis=1), np.float32)
+
+
 def lead(probabilities: Floats) -> Floats:
     """float32 [n]: how far the likeliest class of [n, c] is ahead of the next one, in probability; not a number where
     one of them is none."""
     if probabilities.shape[1] < 2:
-        return np.asarray(probabilities.max(axis=1), np.float32)
+        return likeliest(probabilities)
     two = np.partition(probabilities, -2, axis=1)[:, -2:]
     return np.asarray(two[:, 1] - two[:, 0], np.float32)
+
+
+SURENESS: Mapping[str, Callable[[Floats], Floats]] = {"probability": likeliest, "lead": lead}
 
 
 def unsure(sureness: Floats, needed: Doubles) -> Bools:

@@ -21,7 +21,7 @@ from cards_deck.spectrum import Floats
 # Accuracy that early answers may lose in any cell; 1: whatever they lose.
 RISKS = (0.0, 0.0005, 0.001, 0.0015, 0.002, 0.0025, 0.003, 0.004, 0.005, 0.006, 0.0075,
          0.01, 0.0125, 0.015, 0.02, 0.03, 0.05, 0.1, 1.0)  # fmt: skip
-NEVER = 2.0  # sure enough: more than a probability can be
+NEVER = 2.0  # sure enough: more than a lead can be
 
 
 def sure_enough(

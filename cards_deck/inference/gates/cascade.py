@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cards_deck.errors import InputError
 from cards_deck.gate_config import GateConfig
 from cards_deck.inference.gates._base import GATES, BaseGate, Bools, Known, Reading, Routing, equal_row
-from cards_deck.inference.gates._confidence import pooled, spending_thresholds, unsure
+from cards_deck.inference.gates._confidence import SURENESS, pooled, spending_thresholds, unsure
 from cards_deck.inference.gates._likelihood import calibrated_right, fit_temperatures
 from cards_deck.inference.gates._observed import Doubles, Observed
 from cards_deck.spectrum import Floats
@@ -79,7 +79,7 @@ class CascadeGate(BaseGate):
 
     def sureness(self, weights: Floats, logits: Floats) -> Floats:
         """See `Gate`."""
-        return np.asarray(pooled(logits, weights, self.config.arrays["temperatures"]).max(axis=1), np.float32)
+        return SURENESS[self.SURE_BY](pooled(logits, weights, self.config.arrays["temperatures"]))
 
     def needed(self, ran: Bools) -> Doubles:
         """See `Gate`: the same, whoever ran."""

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from cards_deck.errors import InputError
 from cards_deck.gate_config import GateConfig
 from cards_deck.inference.gates._base import GATES, Bools, Known, largest, shares
-from cards_deck.inference.gates._confidence import lead, pooled
 from cards_deck.inference.gates._fit import spending, tried
 from cards_deck.inference.gates._likelihood import worst_temperatures
 from cards_deck.inference.gates._observed import Doubles, Observed, read
@@ -178,11 +177,6 @@ class GuardedCascadeGate(HedgedCascadeGate):
         """See `AskingGate`: of those that are no averages while there are any, who joins a `hedged_cascade`."""
         left = ~ran & ~self.averages
         return self.joining(preference, ran, np.where(left.any(axis=1, keepdims=True), left, ~ran))
-
-    def sureness(self, weights: Floats, logits: Floats) -> Floats:
-        """See `Gate`: the lead of the likeliest class."""
-        believed = self.believing(weights > 0)
-        return lead(pooled(logits, believed, self.config.arrays["temperatures"]))
 
     def needed(self, ran: Bools) -> Doubles:
         """See `Gate`: of just these cards."""

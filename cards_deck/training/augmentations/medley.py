@@ -19,6 +19,10 @@ def _three() -> tuple[Augmentation, ...]:
 @dataclass(frozen=True)
 class Medley(Mixed):
     """Each image under one of AugMix, Gaussian noise over AugMix, and PRIME, in turns: `mixed` with a name of its own,
-    by which a gate can tell its cards from averages of cards, which are `mixed` too."""
+    by which a gate can tell its cards from averages of cards, which are `mixed` too.
+
+    Attributes:
+        of: the augmentations; a deck holds one setting, since its gate goes by the name.
+    """
 
     of: tuple[Augmentation, ...] = field(default_factory=_three)
