@@ -98,8 +98,8 @@ def test_no_gate_is_chosen_that_loses_too_much_in_a_cell() -> None:
 
 def test_how_far_an_answer_goes_by_the_spectrum_is_chosen_within_the_bound() -> None:
     """Haze looks as clean images do, of which the cards know nothing that know them."""
-    skill = np.column_stack([SKILL, [0.0, 1.5, 1.5, 1.5]])
-    rows = observed(seed=1, cells=("clean", "rough", "dull", "haze 1"), skill=skill)
+    skill = np.column_stack([SKILL, [0.0, 2.5, 2.5, 2.5]])
+    rows = observed(seed=2, cells=("clean", "rough", "dull", "haze 1"), skill=skill)
 
     def chosen(most_loss: float) -> Chosen:
         limits = GateConfig(max_cards=3)
