@@ -65,9 +65,10 @@ def _asked(why: Reasons) -> str:
 def _sureness(why: Reasons, sure: float, threshold: float, reached: bool) -> str:
     # Rounded so that what did not reach the threshold does not look as if it had, nor the other way round.
     have, needed = _tenths(sure, math.floor), _tenths(threshold, math.floor if reached else math.ceil)
-    unit, lead = ("", " points over the next class") if why.sure_by == "lead" else ("%", "%")
-    enough = f"{needed}{unit} are needed" if threshold > 0 else "any answer is enough"
-    return f"{'a lead of ' if why.sure_by == 'lead' else ''}{have}{lead} (calibrated; {enough})"
+    said, unit = f"{have}%", "%"
+    if why.sure_by == "lead":
+        said, unit = f"a lead of {have} points over the next class", ""
+    return f"{said} (calibrated; {f'{needed}{unit} are needed' if threshold > 0 else 'any answer is enough'})"
 
 
 def _tenths(share: float, rounded: Callable[[float], int]) -> str:

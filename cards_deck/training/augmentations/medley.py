@@ -1,4 +1,5 @@
-"""Three augmentations in turns, for a card that should know several kinds of shift: AugMix, Gaussian noise, PRIME."""
+"""Three augmentations in turns, for a card that should know several kinds of shift: AugMix (Hendrycks
+et al., ICLR 2020), Gaussian noise over it, PRIME (Modas et al., ECCV 2022)."""
 
 from __future__ import annotations
 
