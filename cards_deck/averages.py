@@ -23,7 +23,7 @@ from cards_deck.packing import held
 from cards_deck.record import CardRecord
 from cards_deck.tensorfile import Array
 
-FORMAT, VERSION = AVERAGE_FORMAT, "1"
+FORMAT, VERSIONS = AVERAGE_FORMAT, {False: "1", True: "2"}  # by whether it sees images mirrored
 STATISTICS = ("running_mean", "running_var")
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -133,7 +133,7 @@ def average_bytes(card: Card) -> bytes:
             entries[kind] = _joined([tensors[name] for name in names])
     metadata = {
         "format": FORMAT,
-        "version": VERSION,
+        "version": VERSIONS[card.mirrored],
         "name": card.name,
         "record": card.record.to_json(),
         "content": content_digest(tensors),
@@ -171,13 +171,15 @@ def average_from_bytes(data: bytes, source: str, cards: Mapping[str, Card], *, l
     """
     try:
         entries, metadata = tensorfile.decode(data)
-        if (metadata.get("format"), metadata.get("version")) != (FORMAT, VERSION):
-            raise ValueError(f"it must be {FORMAT!r} of version {VERSION}")
+        if metadata.get("format") != FORMAT or metadata.get("version") not in VERSIONS.values():
+            raise ValueError(f"it must be {FORMAT!r} of version {' or '.join(VERSIONS.values())}")
         if set(metadata) != _FIELDS:
             raise ValueError("its metadata has missing or unknown fields")
         record = CardRecord.from_json(metadata["record"])
         if not record.averaged:
             raise ValueError("its record is not that of an average")
+        if metadata["version"] != VERSIONS[record.mirrored]:
+            raise ValueError(f"it must be {FORMAT!r} of version {VERSIONS[record.mirrored]}, as its record is")
         if missing := [parent for parent in record.parents if parent not in cards]:
             raise ValueError(f"its parent {missing[0]} is not among the deck's cards that are no averages themselves")
         parents = [cards[parent] for parent in record.parents]

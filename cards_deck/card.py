@@ -119,6 +119,11 @@ class Card:
         return self.record.averaged
 
     @property
+    def mirrored(self) -> bool:
+        """Whether it sees every image mirrored, left for right, as its record says."""
+        return self.record.mirrored
+
+    @property
     def density(self) -> float:
         """Fraction of conv and linear weights kept, from the masks; where channels were cut, of all there were."""
         return self.num_kept / max(self.record.cut_from or self.num_weights, 1)

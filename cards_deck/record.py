@@ -13,6 +13,7 @@ from cards_deck.errors import CardError
 
 BITS = (1, 2, 8, 16, 32)
 AVERAGE, MAX_PARENTS = "average", 1000
+MIRRORED = "mirrored"
 
 
 @dataclass(frozen=True)
@@ -55,13 +56,16 @@ class CardRecord:
         object.__setattr__(self, "parents", tuple(self.parents))
         if self.averaged or (self.method.get("name") == AVERAGE and "of" in self.method):
             self._check_coefficients()
+        if MIRRORED in self.method and not (self.mirrored and self.method.get("name") == AVERAGE):
+            raise CardError("a card's method may hold `mirrored`, true, where it is an average, of one card at least")
         if self.cut_from is not None and not is_whole(self.cut_from, 1, 1 << 40):
             raise CardError(f"a card's method may hold `weights`, a whole number from 1, not {self.cut_from!r:.80}")
         self.to_json()  # refuses what JSON cannot hold
 
     def _check_coefficients(self) -> None:
         weights = self.method.get("coefficients")
-        if not isinstance(weights, list) or not all(is_number(w, 0, 1) and 0 < w < 1 for w in weights):
+        alone = self.mirrored and weights == [1]
+        if not isinstance(weights, list) or not all(is_number(w, 0, 1) and (0 < w < 1 or alone) for w in weights):
             raise CardError(f"an average's coefficients must be a list of numbers in (0, 1), not {weights!r:.200}")
         if abs(math.fsum(weights) - 1) > 1e-9:
             raise CardError(f"an average's coefficients must sum to 1, not to {math.fsum(weights)!r}")
@@ -84,6 +88,11 @@ class CardRecord:
         """Whether this is a weighted average of its parents' weights. One that was quantized since is not: its parent
         is the average, and its method says, as `of`, what that was made of."""
         return self.method.get("name") == AVERAGE and self.bits >= 16 and "of" not in self.method
+
+    @property
+    def mirrored(self) -> bool:
+        """Whether it sees every image mirrored, left for right: the same weights look at it a second time."""
+        return self.method.get(MIRRORED) is True
 
     @property
     def quantized(self) -> bool:

@@ -39,7 +39,8 @@ class Choice:
 
 
 def recorded_choice(deck: Deck) -> Choice | None:
-    """The card with the best validation result recorded in the deck, or None where a card has none.
+    """The card with the best validation result recorded in the deck, or None where a card has none; of second looks
+    that do better than their card by chance, none.
 
     A record is `measured[card id]["validation"]`; the first field of `RECORDED` that all cards have decides: `score`,
     by which the deck's cards are in order too (`cards_deck.training.trials.Trial.score`).
@@ -48,7 +49,8 @@ def recorded_choice(deck: Deck) -> Choice | None:
     for field, what in RECORDED.items():
         if all(isinstance(record.get(field), int | float) for record in records):
             scores = tuple(float(record[field]) for record in records)
-            return Choice(int(np.argmax(scores)), scores, f"{what}, recorded in the deck")
+            compared = [-1.0 if card.mirrored else one for card, one in zip(deck.cards, scores, strict=True)]
+            return Choice(int(np.argmax(compared)), scores, f"{what}, recorded in the deck")
     return None
 
 

@@ -90,11 +90,12 @@ def test_two_processes_build_the_same_cards(recipe: Path, tmp_path: Path) -> Non
 def test_a_trial_takes_every_step_on_few_images(tmp_path: Path, written: str, shares: tuple[float, ...]) -> None:
     path = tmp_path / "tiny.toml"
     smoke = '[smoke]\nimages = 40\nbatch_size = 8\nnetwork = { name = "resnet", widths = [4], blocks = [1] }\n'
-    path.write_text(RECIPE + written + smoke)
+    path.write_text('mirrored = ["both"]\n' + RECIPE + written + smoke)
     deck = build_deck(read_deck_recipe(path), site(tmp_path, smoke=True), tmp_path / "deck")
     originals = [deck.cards[place] for place in deck.originals]
     assert {card.record.network["widths"] == [4] for card in originals} == {True}
-    (both,) = (card for card in deck.cards if card.averaged)
+    both, look = sorted((card for card in deck.cards if card.averaged), key=lambda card: card.name)
+    assert (look.name, look.mirrored, look.record.parents) == ("both-mirrored", True, both.record.parents)
     assert (both.name, tuple(both.record.method["coefficients"])) == ("both", shares)
     assert both.record.parents == tuple(next(c.id for c in originals if c.name == name) for name in ("first", "second"))
     assert {card.record.schedule["epochs"] for card in originals} == {1}

@@ -77,6 +77,11 @@ def test_an_average_with_an_alpha_is_a_wise_ft_blend(tmp_path: Path, written: st
     assert (blend.wise_ft, blend.alpha) == (True, alpha)
 
 
+def test_cards_and_averages_may_have_a_second_look(tmp_path: Path) -> None:
+    assert read(RECIPE, tmp_path).mirrored == ()
+    assert read('mirrored = ["both", "first"]\n' + RECIPE, tmp_path).mirrored == ("both", "first")
+
+
 @pytest.mark.parametrize("name", bundled())
 def test_recipes_of_the_package_are_whole(name: str) -> None:
     deck = read_deck_recipe(name)
@@ -93,7 +98,9 @@ def test_released_decks_are_of_their_recipes(name: str) -> None:
     recipe, deck = read_deck_recipe(name), read_deck(MODELS / name)
     cards = {card.name: card for card in deck.cards}
     assert (deck.name, deck.version, deck.gate.max_cards) == (recipe.name, recipe.version, recipe.gate["max_cards"])
-    assert set(cards) == {one.name for one in (*recipe.cards, *recipe.soups)}
+    looks = {f"{name}-mirrored" for name in recipe.mirrored}
+    assert {name for name, card in cards.items() if card.mirrored} == looks
+    assert set(cards) == {one.name for one in (*recipe.cards, *recipe.soups)} | looks
     for one in recipe.cards:
         record, described = cards[one.name].record, one.recipe.describe()
         assert record.network == described["network"]
@@ -127,6 +134,9 @@ def test_the_independent_cards_cost_what_the_family_costs() -> None:
     ("old", "new", "says"),
     [
         ('name = "tiny"', 'name = "a/b"', "the file: 1 to 100 letters"),
+        ("threads = 1", 'mirrored = ["third"]', r"`mirrored` must name different ones of first, second, both, not"),
+        ("threads = 1", 'mirrored = ["both", "both"]', "`mirrored` must name different ones"),
+        ("threads = 1", 'mirrored = "both"', "`mirrored` must name different ones"),
         ('version = "2"', "version = 2", "the file needs a text as `version`, not 2"),
         ("threads = 1", "threads = 0", "the file: `threads` must be a whole number of at least 1, not 0"),
         ("threads = 1", "thread = 1", "the file has no 'thread'"),

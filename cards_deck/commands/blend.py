@@ -1,9 +1,12 @@
 """Average cards of a deck into one more card, and write the deck with it: WiSE-FT of two, or a soup of several.
 
+Or give cards a second look: the same weights, as a card that sees images mirrored. It costs a pass and no weights.
+
 A gate is then fitted to the old cards and the new one.
 
 cards-deck blend models/photos --of augmix,gaussian --alpha auto --data photos --image-size 64 --out models/blended
 cards-deck blend models/photos --of augmix,gaussian,blur --soup greedy --data photos --image-size 64 --out models/soup
+cards-deck blend models/soup --mirror greedy-soup --data photos --image-size 64 --out models/looks
 """
 
 from __future__ import annotations
@@ -30,7 +33,11 @@ def configure(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
     parser.add_argument("deck", type=Path, metavar="DECK", help="the deck's folder")
     add_data(parser)
     group = parser.add_argument_group("average")
-    group.add_argument("--of", required=True, metavar="A,B", help="names of cards of one mask; two without --soup")
+    which = group.add_mutually_exclusive_group(required=True)
+    which.add_argument("--of", metavar="A,B", help="names of cards of one mask; two without --soup")
+    which.add_argument(
+        "--mirror", metavar="A,B", help="add a second look of each of these cards instead: it sees images mirrored"
+    )
     group.add_argument(
         "--alpha",
         default="auto",
@@ -60,6 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
     from cards_deck.commands.show import table
     from cards_deck.training.averaging.batch_norm import BatchNorm
     from cards_deck.training.averaging.blends import Bench, blend_cards
+    from cards_deck.training.averaging.looks import add_looks
     from cards_deck.training.decks import refit_gate
     from cards_deck.training.run import set_threads
 
@@ -72,11 +80,14 @@ def run(arguments: argparse.Namespace) -> int:
     train, validation = load_data(arguments)
     images = min(arguments.images, len(train))
     bench = Bench(train, validation, BatchNorm(images, min(BatchNorm().batch, images)))
-    deck = blend_cards(
-        old, arguments.of.split(","), bench, alpha=alpha, kind=arguments.soup, name=arguments.card_name,
-        statistics=None if arguments.batch_norm == "auto" else arguments.batch_norm,
-        union=arguments.union, allow_barrier=arguments.allow_barrier,
-    )  # fmt: skip
+    if arguments.mirror is not None:
+        deck = add_looks(old, arguments.mirror.split(","), validation)
+    else:
+        deck = blend_cards(
+            old, arguments.of.split(","), bench, alpha=alpha, kind=arguments.soup, name=arguments.card_name,
+            statistics=None if arguments.batch_norm == "auto" else arguments.batch_norm,
+            union=arguments.union, allow_barrier=arguments.allow_barrier,
+        )  # fmt: skip
     deck, observed = refit_gate(
         deck, validation, arguments.gate, most_cards=arguments.most_cards, most_loss=arguments.most_loss
     )

@@ -40,14 +40,15 @@ def table(deck: Deck) -> str:
 
 
 def _averages(deck: Deck) -> list[str]:
-    """What each average of other cards is made of, and the barrier between those."""
+    """What each average of other cards is made of, or whose second look it is, and the barrier between those."""
     lines = []
     for place, parents in averages_of(deck.cards).items():
         card = deck.cards[place]
         shares = zip(card.record.method["coefficients"], (deck.cards[parent].name for parent in parents), strict=True)
         height = deck.measured.get(card.id, {}).get("barrier", {}).get("height")
         barrier = "" if height is None else f"; barrier {100 * height:.2f} points"
-        lines.append(f"{card.name} = {' + '.join(f'{share:.3g} {name}' for share, name in shares)}{barrier}")
+        mirrored = ", on mirrored images" if card.mirrored else ""
+        lines.append(f"{card.name} = {' + '.join(f'{share:.3g} {name}' for share, name in shares)}{mirrored}{barrier}")
     return ["", *lines] if lines else []
 
 

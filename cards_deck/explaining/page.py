@@ -190,7 +190,8 @@ def _card(case: Explained, index: int, speaks: float) -> str:
     ran, weight = bool(case.prediction.ran[0, index]), float(case.prediction.weights[0, index])
     order = np.argsort(-opinion, kind="stable")[:SHOWN].tolist()
     rows = [(case.deck.classes[i], _percent(opinion[i]), float(opinion[i]), paint) for i in order]
-    kind = f"{'average of cards, ' if average else ''}{card.augmentation}"
+    what = "second look, of the mirrored image, " if card.mirrored else "average of cards, " if average else ""
+    kind = f"{what}{card.augmentation}"
     speaks_for = f"the spectrum speaks for {'those it stands for' if average else 'it'} with {_percent(speaks)}"
     return (
         f'<li class="card {"plays" if ran else "idle"}" style="--own:{paint}">'

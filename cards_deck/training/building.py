@@ -20,6 +20,7 @@ from cards_deck.deck import Deck, write_deck
 from cards_deck.errors import CardsDeckError, InputError
 from cards_deck.files import write_bytes
 from cards_deck.training.averaging.blends import Bench, blend_cards
+from cards_deck.training.averaging.looks import add_looks
 from cards_deck.training.deck_recipe import CardRecipe, DeckRecipe
 from cards_deck.training.decks import AUTO, CORRUPTED_IMAGES, make_deck, refit_gate
 from cards_deck.training.run import SUFFIX, choose_device, fine_tune_card, set_threads, train_card
@@ -157,7 +158,7 @@ def _packed(recipe: DeckRecipe, cards: list[Card], train: Dataset, validation: D
     """Cards of a trial have learned too little to lie in one basin, and images are too few for their statistics."""
     gate, smoke = dict(recipe.gate), site.smoke
     _say(site, f"measuring {len(cards)} cards on {len(validation):,} validation images, some minutes")
-    if not recipe.soups:
+    if not recipe.soups and not recipe.mirrored:
         return make_deck(recipe.name, recipe.version, cards, train, validation, **gate)
     kind, images = gate.pop("gate", AUTO), gate.pop("corrupted_images", CORRUPTED_IMAGES)
     deck = make_deck(
@@ -172,6 +173,7 @@ def _packed(recipe: DeckRecipe, cards: list[Card], train: Dataset, validation: D
             kind=None if soup.wise_ft else "uniform", alpha=soup.alpha,
             statistics="averaged" if smoke else soup.statistics, name=soup.name, allow_barrier=smoke,
         )  # fmt: skip
+    deck = add_looks(deck, recipe.mirrored, validation)
     _say(site, f"measuring {len(deck.cards)} cards again and fitting gates to them, some minutes")
     return refit_gate(deck, validation, kind, corrupted_images=images)[0]
 

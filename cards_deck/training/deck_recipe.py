@@ -50,12 +50,14 @@ class Smoke:
 
 @dataclass(frozen=True)
 class DeckRecipe:
-    """What makes a deck; parents stand before the cards that are fine-tuned from them."""
+    """What makes a deck; parents stand before the cards that are fine-tuned from them. The cards and soups that
+    `mirrored` names get a second look (`looks`)."""
 
     name: str
     version: str
     cards: tuple[CardRecipe, ...]
     soups: tuple[SoupRecipe, ...] = ()
+    mirrored: tuple[str, ...] = ()
     gate: Mapping[str, Any] = field(default_factory=dict)
     threads: int | None = None
     smoke: Smoke = field(default_factory=Smoke)

@@ -2,6 +2,8 @@
 
     name, version    of the deck
     threads          CPU threads of each training; part of the recipe, since another number sums in another order
+    mirrored         names of cards and soups that get a second look: a card of the same weights that sees images
+                     mirrored
     [gate]           gate, max_cards, most_cards, most_loss, reference_images and corrupted_images, as `cards-deck pack`
                      and `make_deck` have them
     [recipe]         network, method, augmentation, schedule and seed that the cards share
@@ -68,7 +70,7 @@ def read_deck_recipe(given: str | Path) -> DeckRecipe:
 
 
 def _deck(found: Table) -> DeckRecipe:
-    _only(found, {"name", "version", "threads", "gate", "recipe", "card", "soup", "smoke"}, "the file")
+    _only(found, {"name", "version", "threads", "mirrored", "gate", "recipe", "card", "soup", "smoke"}, "the file")
     shared = _table(found, "recipe")
     _only(shared, {*PARTS, "schedule", "seed"}, "[recipe]")
     cards: dict[str, CardRecipe] = {}
@@ -87,7 +89,7 @@ def _deck(found: Table) -> DeckRecipe:
     threads = _count(found, "threads", "the file") if "threads" in found else None
     return DeckRecipe(
         _name(found, "the file"), _text(found, "version", "the file"), tuple(cards.values()), soups,
-        _gate(_table(found, "gate")), threads, _smoke(_table(found, "smoke")),
+        _mirrored(found, names), _gate(_table(found, "gate")), threads, _smoke(_table(found, "smoke")),
     )  # fmt: skip
 
 
@@ -168,6 +170,13 @@ def _soup(table: Table, cards: Mapping[str, CardRecipe]) -> SoupRecipe:
     if "alpha" in table and len(named) != 2:
         raise InputError(f"{where}: `alpha` is the share of the second of two cards, and `of` names {len(named)}")
     return SoupRecipe(_name(table, where), tuple(named), statistics, "alpha" in table, _alpha(table, where))
+
+
+def _mirrored(found: Table, names: list[str]) -> tuple[str, ...]:
+    given = found.get("mirrored", [])
+    if not isinstance(given, list) or any(name not in names or given.count(name) > 1 for name in given):
+        raise InputError(f"`mirrored` must name different ones of {', '.join(names)}, not {given!r}")
+    return tuple(given)
 
 
 def _alpha(table: Table, where: str) -> float | None:

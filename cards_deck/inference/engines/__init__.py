@@ -8,8 +8,11 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
+
+import numpy as np
 
 from cards_deck.card import Card
 from cards_deck.errors import InputError, MissingExtraError
@@ -24,6 +27,17 @@ class Runner(Protocol):
 
     def __call__(self, images: Images) -> Floats:
         """Logits float32 [n, classes] of uint8 [n, h, h, 3]."""
+
+
+@dataclass(frozen=True)
+class Mirrored:
+    """A runner that sees every image mirrored, left for right."""
+
+    runner: Runner
+
+    def __call__(self, images: Images) -> Floats:
+        """See `Runner`."""
+        return self.runner(np.ascontiguousarray(images[:, :, ::-1]))
 
 
 class EngineKind(StrEnum):
@@ -100,7 +114,7 @@ def load_chosen(
 def load_named(card: Card, kind: EngineKind, *, image_size: int, threads: int) -> Runner:
     """The card in one engine that is available; nothing is checked."""
     runner: Runner = importlib.import_module(f"{__name__}.{kind}").load(card, image_size=image_size, threads=threads)
-    return runner
+    return Mirrored(runner) if card.mirrored and kind is not EngineKind.TORCH else runner
 
 
 def _missing(kind: EngineKind) -> str:

@@ -20,7 +20,7 @@ class TorchNetwork:
     """A card as differentiable functions of float images [n, 3, h, w] in [0, 1]."""
 
     def __init__(self, card: Card, device: str | torch.device = "cpu") -> None:
-        self.graph = card.graph
+        self.graph, self.mirrored = card.graph, card.mirrored
         self.device = torch.device(device)
         self.tensors = {name: torch.tensor(array, device=self.device) for name, array in card.tensors.items()}
 
@@ -35,7 +35,7 @@ class TorchNetwork:
 
     def values(self, images: Tensor, until: str | None = None) -> dict[str, Tensor]:
         """float [n, 3, h, w] in [0, 1] -> every value of the graph by name, at least up to `until`."""
-        values = {self.graph.input: images}
+        values = {self.graph.input: images.flip(3) if self.mirrored else images}
         for node in self.graph.nodes:
             if until in values:
                 break

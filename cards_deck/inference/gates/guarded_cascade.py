@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -53,7 +52,8 @@ class GuardedCascadeGate(HedgedCascadeGate):
     mistake, under a shift that the card does not know, is seldom believed alone. The gate as a whole may lose more than
     the risk: what its sets of cards lose adds up, and a spectrum picks the images.
 
-    Who joins is no average of others while there are others, and comes from an augmentation that has not answered yet
+    Who joins is first the second look of a card that ran, if the deck has one: the same weights on the mirrored image.
+    Then it is no average of others while there are others, and comes from an augmentation that has not answered yet
     while there is one: cards of one augmentation err together.
 
     Augmentations share their answer: in part, `trust`, as their cards are preferred, else as in the plain average of
@@ -75,6 +75,7 @@ class GuardedCascadeGate(HedgedCascadeGate):
 
     averages: Bools = field(init=False, repr=False)  # [k]
     parts: Floats = field(init=False, repr=False)  # [k, k] share of each original in each card
+    alike: Floats = field(init=False, repr=False)  # [k, k] 1 where two cards are of the same weights, as to its parts
     under: Floats = field(init=False, repr=False)  # [k, a] share of each augmentation in each card
     plain: Floats = field(init=False, repr=False)  # [a] share of each augmentation in the plain average
     _codes: NDArray[Any] = field(init=False, repr=False)  # [s] of the sets, sorted
@@ -105,6 +106,7 @@ class GuardedCascadeGate(HedgedCascadeGate):
         is_of = (names[:, None] == np.unique(names[originals])).astype(np.float32)
         object.__setattr__(self, "averages", averages)
         object.__setattr__(self, "parts", parts)
+        object.__setattr__(self, "alike", (parts[:, None] == parts).all(axis=2).astype(np.float32))
         object.__setattr__(self, "under", parts @ is_of)
         object.__setattr__(self, "plain", is_of[originals].mean(axis=0))
         object.__setattr__(self, "_codes", codes[order])
@@ -174,9 +176,11 @@ class GuardedCascadeGate(HedgedCascadeGate):
         return shares(np.where(ran, product(each.astype(np.float32), self.under.T), np.float32(0)))
 
     def following(self, preference: Floats, ran: Bools) -> Bools:
-        """See `AskingGate`: of those that are no averages while there are any, who joins a `hedged_cascade`."""
-        left = ~ran & ~self.averages
-        return self.joining(preference, ran, np.where(left.any(axis=1, keepdims=True), left, ~ran))
+        """See `AskingGate`: a second look of a card that ran while there is one; then, of those that are no averages
+        while there are any, who joins a `hedged_cascade`."""
+        left, looks = ~ran & ~self.averages, ~ran & (product(ran.astype(np.float32), self.alike) > 0)
+        found = self.joining(preference, ran, np.where(left.any(axis=1, keepdims=True), left, ~ran))
+        return np.where(looks.any(axis=1, keepdims=True), largest(looks.astype(np.float32), 1), found)
 
     def needed(self, ran: Bools) -> Doubles:
         """See `Gate`: of just these cards."""
@@ -234,23 +238,25 @@ class GuardedCascadeGate(HedgedCascadeGate):
         return max(min(self.limit, self.cards) - 1, 1)
 
     def possible_sets(self) -> Bools | None:
-        """bool [s, k]: the sets of cards after which another can be asked, of at most one average: more of them only
-        run where all others have, and are never sure enough. None where these are more than `MOST_SETS`."""
-        originals, averages = np.flatnonzero(~self.averages).tolist(), np.flatnonzero(self.averages).tolist()
-        sizes = range(1, self._last + 1)
-        count = sum(math.comb(len(originals), n) + len(averages) * math.comb(len(originals), n - 1) for n in sizes)
-        if count > MOST_SETS:
-            return None
-        chosen = [
-            (*first, *others)
-            for n in sizes
-            for first in [(), *((card,) for card in averages)]
-            for others in itertools.combinations(originals, n - len(first))
-        ]
-        found = np.zeros((len(chosen), self.cards), np.bool_)
-        for row, cards in enumerate(chosen):
-            found[row, list(cards)] = True
-        return found
+        """bool [s, k]: the sets of cards after which another can be asked: any card, then its second look or, where it
+        has none left, any that is no average. None where these are more than `MOST_SETS`."""
+        latest = [frozenset({card}) for card in range(self.cards)]
+        found = dict.fromkeys(latest)  # in a fixed order
+        originals = frozenset(np.flatnonzero(~self.averages).tolist())
+        for _ in range(self._last - 1):
+            latest = list(dict.fromkeys(cards | {one} for cards in latest for one in self._after(cards, originals)))
+            found |= dict.fromkeys(latest)
+            if len(found) > MOST_SETS:
+                return None
+        chosen = np.zeros((len(found), self.cards), np.bool_)
+        for row, cards in enumerate(found):
+            chosen[row, list(cards)] = True
+        return chosen
+
+    def _after(self, cards: frozenset[int], originals: frozenset[int]) -> list[int]:
+        """Who may join these cards, whatever the spectrum says, but for averages that join where all others have."""
+        looks = set(np.flatnonzero(self.alike[list(cards)].any(axis=0)).tolist()) - cards
+        return [min(looks)] if looks else sorted(originals - cards)
 
     def named_sets(self, preference: Floats) -> Bools:
         """bool [s, k]: the sets of cards that run before another one is asked, for some row of preferences [n, k]."""

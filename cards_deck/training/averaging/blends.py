@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import combinations
@@ -178,15 +178,24 @@ def add_blend(deck: Deck, blend: Blend, bench: Bench, *, allow_barrier: bool = F
         check_basin(blend.card.name, blend.height)
     if known := next((card for card in deck.cards if card.id == blend.card.id), None):
         raise InputError(f"deck {deck.name!r} has this very average already, as {known.name!r}: average other cards")
+    return place_card(deck, blend.card, bench.validation, {"barrier": blend.record})
+
+
+def place_card(
+    deck: Deck, card: Card, validation: Dataset, measured: Mapping[str, Any], place: int | None = None
+) -> Deck:
+    """The deck with one more card, measured like the others, at this `place` or at that of its score; what was
+    `measured` of it before is kept as well. See `add_blend` for its gate."""
     described = augmentations_of(deck.cards[place] for place in deck.originals)
-    (trial,), _ = measure([blend.card], Domains(bench.validation, described))
-    measured = {**deck.measured, blend.card.id: {"validation": trial.record, "barrier": blend.record}}
-    place = sum(_score(measured, card) >= trial.score for card in deck.cards)
-    cards = (*deck.cards[:place], blend.card, *deck.cards[place:])
+    (trial,), _ = measure([card], Domains(validation, described))
+    everything = {**deck.measured, card.id: {"validation": trial.record, **measured}}
+    if place is None:
+        place = sum(_score(everything, other) >= trial.score for other in deck.cards)
+    cards = (*deck.cards[:place], card, *deck.cards[place:])
     try:
-        return replace(deck, cards=cards, measured=measured, folder=None)
+        return replace(deck, cards=cards, measured=everything, folder=None)
     except DeckError:
-        return replace(deck, cards=cards, measured=measured, folder=None, gate=deck.gate.with_kind("uniform"))
+        return replace(deck, cards=cards, measured=everything, folder=None, gate=deck.gate.with_kind("uniform"))
 
 
 def _score(measured: dict[str, Any], card: Card) -> float:

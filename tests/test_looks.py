@@ -1,0 +1,152 @@
+"""Second looks: cards of another's weights that see images mirrored; their files, engines and place in a deck."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from families import family, family_deck
+from tiny_family import TRAIN, VALIDATION, cards  # noqa: F401  (the fixture)
+from tiny_training import one_thread  # noqa: F401  (the fixture acts by being here)
+
+from cards_deck.__main__ import main
+from cards_deck.averages import average_bytes, average_from_bytes
+from cards_deck.card import Card
+from cards_deck.commands.show import table
+from cards_deck.deck import Deck, card_sizes, read_deck, write_deck
+from cards_deck.deck_cards import originals_of, parts_of
+from cards_deck.errors import CardError, InputError
+from cards_deck.inference.engines import EngineKind, available, load
+from cards_deck.inference.fake_deck import fake_images
+from cards_deck.tensorfile import decode, encode
+from cards_deck.training.averaging.looks import add_looks, mirrored
+from cards_deck.training.decks import make_deck
+from cards_deck.training.quantizers import QUANTIZERS
+from cards_deck.training.quantizing import _quantized
+
+BASE, *_ = CARDS = family()
+SOUP = family_deck().cards[-1]
+KINDS = [kind for kind in EngineKind if kind is not EngineKind.AUTO]
+Family = tuple[Card, Card, Card]
+
+
+def with_looks(deck: Deck) -> Deck:
+    """The deck of a family, with second looks of a card and of an average of three."""
+    return dataclasses.replace(deck, cards=(*deck.cards, mirrored(BASE), mirrored(SOUP)))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("card", [BASE, SOUP], ids=lambda card: card.name)
+def test_a_second_look_answers_as_the_card_does_to_the_mirror_image(card: Card, kind: EngineKind) -> None:
+    if not available(kind):
+        pytest.skip(f"{kind} is not installed")
+    images = fake_images(5, 16, seed=3)
+    found = load(mirrored(card), kind, image_size=16)(images)
+    if kind is not EngineKind.FAKE:  # which makes up answers by the card's name
+        expected = load(card, kind, image_size=16)(np.ascontiguousarray(images[:, :, ::-1]))
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+        assert np.abs(found - load(card, kind, image_size=16)(images)).max() > 1e-3
+    assert np.array_equal(load(mirrored(card), kind, image_size=16)(images[:, :, ::-1][:, :, ::-1]), found)
+
+
+def test_it_is_a_card_of_its_own_that_stands_for_the_same_cards() -> None:
+    deck = with_looks(family_deck())
+    assert [card.name for card in deck.cards[-2:]] == ["base-mirrored", "soup-mirrored"]
+    assert len({card.id for card in deck.cards}) == len(deck.cards)
+    assert originals_of(deck.cards) == originals_of(family_deck().cards), "the plain average leaves it out"
+    parts = parts_of(deck.cards)
+    names = [card.name for card in deck.cards]
+    for name in ("base", "soup"):
+        assert parts[names.index(f"{name}-mirrored")] == parts[names.index(name)]
+
+
+def test_a_deck_keeps_it_without_weights(tmp_path: Path) -> None:
+    deck = with_looks(family_deck())
+    write_deck(deck, tmp_path)
+    again = read_deck(tmp_path)
+    for card, found in zip(deck.cards, again.cards, strict=True):
+        assert (found.name, found.id, found.mirrored) == (card.name, card.id, card.mirrored)
+        assert all(np.array_equal(found.tensors[name], array) for name, array in card.tensors.items())
+    sizes = card_sizes(again)
+    assert sizes["base-mirrored"] < sizes["base"] / 2
+    assert abs(sizes["soup-mirrored"] - sizes["soup"]) < 100
+    assert "base-mirrored = 1 base, on mirrored images" in table(again)
+
+
+def test_older_readers_refuse_it_and_a_file_that_disagrees_with_its_record_is_refused() -> None:
+    """A reader that did not know of mirrored images would give the answers of another card."""
+    by_id = {card.id: card for card in CARDS}
+    for card, version in ((SOUP, "1"), (mirrored(SOUP), "2"), (mirrored(BASE), "2")):
+        entries, metadata = decode(average_bytes(card))
+        assert metadata["version"] == version
+        assert average_from_bytes(average_bytes(card), "here", by_id).mirrored == card.mirrored
+        other = encode(entries, {**metadata, "version": "1" if version == "2" else "2"})
+        with pytest.raises(CardError, match=f"of version {version}"):
+            average_from_bytes(other, "here", by_id)
+
+
+@pytest.mark.parametrize(
+    ("method", "says"),
+    [
+        ({"name": "average", "coefficients": [1.0]}, "numbers in"),  # not mirrored: the card itself
+        ({"name": "average", "coefficients": [0.5], "mirrored": True}, "sum to 1"),
+        ({"name": "average", "coefficients": [1.0], "mirrored": False}, "numbers in"),
+        ({"name": "average", "coefficients": [1.0], "mirrored": 1}, "numbers in"),
+        ({"name": "rigl", "mirrored": True}, "where it is an average"),
+    ],
+)
+def test_records_that_make_no_sense_are_refused(method: dict[str, object], says: str) -> None:
+    with pytest.raises(CardError, match=says):
+        dataclasses.replace(BASE.record, method=method, parents=(BASE.id,))
+
+
+def test_a_quantized_one_still_sees_images_mirrored() -> None:
+    quantizer = QUANTIZERS.restore({"name": "int8"})
+    small = _quantized("base", BASE, quantizer, BASE)
+    look = _quantized("look", mirrored(BASE), quantizer, mirrored(BASE))
+    assert look.mirrored
+    assert look.record.average_of == (BASE.id,)
+    assert originals_of([small, look]) == (0,)
+    with pytest.raises(InputError, match="quantized to 8 bits"):
+        mirrored(small)
+    with pytest.raises(InputError, match="sees images mirrored already"):
+        mirrored(mirrored(BASE))
+
+
+def test_looks_are_added_measured_and_in_their_place(cards: Family) -> None:  # noqa: F811
+    deck = make_deck("tiny", "1", cards, TRAIN, VALIDATION, gate="uniform", reference_images=50)
+    name = cards[0].name
+    more = add_looks(deck, [name], VALIDATION)
+    (look,) = (card for card in more.cards if card.mirrored)
+    measured = more.measured[look.id]["validation"]
+    assert measured["n"] == len(VALIDATION)
+    runner = load(cards[0], image_size=VALIDATION.image_size)
+    answers = runner(np.ascontiguousarray(VALIDATION.images[:, :, ::-1])).argmax(axis=1)
+    assert measured["accuracy"] == pytest.approx(float((answers == VALIDATION.labels).mean()), abs=1e-6)
+    names = [card.name for card in more.cards]
+    assert names.index(look.name) == names.index(name) + 1, "right behind the card, whatever its score"
+    with pytest.raises(InputError, match="has the second look of"):
+        add_looks(more, [name], VALIDATION)
+    with pytest.raises(InputError, match="has no card 'other': its cards are"):
+        add_looks(deck, ["other"], VALIDATION)
+
+
+def test_the_command_adds_them_and_fits_a_gate(
+    cards: Family,  # noqa: F811
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    deck = make_deck("tiny", "1", cards, TRAIN, VALIDATION, gate="uniform", reference_images=50)
+    folder, names = write_deck(deck, tmp_path / "deck"), [card.name for card in cards[:2]]
+    np.savez(tmp_path / "patterns_train.npz", images=TRAIN.images, labels=TRAIN.labels, classes=np.array(TRAIN.classes))
+    data = ["--data", str(tmp_path), "--name", "patterns", "--gate", "uniform", "--out", str(tmp_path / "looks")]
+    assert main(["blend", str(folder), "--mirror", ",".join(names), *data]) == 0
+    found = read_deck(tmp_path / "looks")
+    assert sorted(card.name for card in found.cards if card.mirrored) == sorted(f"{name}-mirrored" for name in names)
+    assert f"{names[0]}-mirrored = 1 {names[0]}, on mirrored images" in capsys.readouterr().out
+    manifest = json.loads((tmp_path / "looks" / "deck.json").read_text())
+    for card in manifest["cards"]:
+        assert card["record"]["method"].get("mirrored", False) == card["name"].endswith("-mirrored")
