@@ -95,6 +95,16 @@ class CardRecord:
         return self.method.get(MIRRORED) is True
 
     @property
+    def looks_for(self) -> str:
+        """Id of the card of the same weights that sees images as they are: its own where it sees them so itself."""
+        if not self.mirrored or not self.averaged:
+            return self.id
+        if len(self.parents) == 1:
+            return self.parents[0]
+        method = {name: value for name, value in self.method.items() if name != MIRRORED}
+        return dataclasses.replace(self, method=method).id
+
+    @property
     def quantized(self) -> bool:
         """Whether a quantizer made its values from those of its parent, or what it is an average of was made so."""
         return self.quantizer.get("name") != "none"

@@ -19,7 +19,7 @@ from cards_deck.commands.show import table
 from cards_deck.deck import Deck, card_sizes, read_deck, write_deck
 from cards_deck.deck_cards import originals_of, parts_of
 from cards_deck.errors import CardError, InputError
-from cards_deck.inference.engines import EngineKind, available, load
+from cards_deck.inference.engines import EngineKind, Mirrored, available, load, load_all
 from cards_deck.inference.fake_deck import fake_images
 from cards_deck.tensorfile import decode, encode
 from cards_deck.training.averaging.looks import add_looks, mirrored
@@ -50,6 +50,20 @@ def test_a_second_look_answers_as_the_card_does_to_the_mirror_image(card: Card, 
         np.testing.assert_allclose(found, expected, atol=1e-6)
         assert np.abs(found - load(card, kind, image_size=16)(images)).max() > 1e-3
     assert np.array_equal(load(mirrored(card), kind, image_size=16)(images[:, :, ::-1][:, :, ::-1]), found)
+
+
+@pytest.mark.parametrize("kind", [EngineKind.SPARSE, EngineKind.TORCH])
+def test_a_deck_loads_weights_once(kind: EngineKind) -> None:
+    deck, images = with_looks(family_deck()), fake_images(5, 16, seed=3)
+    runners = [runner for _, runner in load_all(deck.cards, kind, image_size=16)]
+    for card, runner in zip(deck.cards, runners, strict=True):
+        np.testing.assert_allclose(runner(images), load(card, kind, image_size=16)(images), atol=1e-6)
+        if card.mirrored:
+            (place,) = (place for place, other in enumerate(deck.cards) if other.id == card.record.looks_for)
+            assert isinstance(runner, Mirrored)
+            assert runner.runner is runners[place]
+    ((_, alone),) = load_all([mirrored(SOUP)], kind, image_size=16)
+    np.testing.assert_allclose(alone(images), runners[-1](images), atol=1e-6)
 
 
 def test_it_is_a_card_of_its_own_that_stands_for_the_same_cards() -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cards_deck.deck import Deck
 from cards_deck.errors import InputError
-from cards_deck.inference.engines import EngineKind, load_chosen
+from cards_deck.inference.engines import EngineKind, load_all
 from cards_deck.inference.gates import Decision, Fixed, Gate, decide, gate_for, mean_distances
 from cards_deck.inference.pooling import abstains, combine, softmax
 from cards_deck.spectrum import Floats, Images, check_images, log_amplitude
@@ -71,7 +71,7 @@ class Predictor:
     ) -> None:
         self.deck = deck
         self.gate = gate_for(deck) if gate is None else gate
-        loaded = [load_chosen(card, engine, image_size=deck.image_size, threads=threads) for card in deck.cards]
+        loaded = load_all(deck.cards, engine, image_size=deck.image_size, threads=threads)
         self.engines = tuple(kind for kind, _ in loaded)  # of each card: what AUTO took
         self._runners = [runner for _, runner in loaded]
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -19,7 +19,7 @@ from cards_deck.errors import InputError, MissingExtraError
 from cards_deck.shapes import output_classes
 from cards_deck.spectrum import Floats, Images
 
-__all__ = ["EngineKind", "Runner", "available", "load", "load_chosen", "supports"]
+__all__ = ["EngineKind", "Runner", "available", "load", "load_all", "load_chosen", "supports"]
 
 
 class Runner(Protocol):
@@ -109,6 +109,26 @@ def load_chosen(
         chosen = choose(card, candidates or [EngineKind.TORCH], image_size=image_size, threads=threads)
         return chosen.kind, chosen.runner
     return kind, load_named(card, kind, image_size=image_size, threads=threads)
+
+
+def load_all(
+    cards: Sequence[Card], kind: EngineKind = EngineKind.AUTO, *, image_size: int, threads: int = 1
+) -> list[tuple[EngineKind, Runner]]:
+    """As `load_chosen`, for each of the cards; a second look runs in the engine of the card that it has the weights of,
+    where that is among them."""
+    own = {
+        card.id: load_chosen(card, kind, image_size=image_size, threads=threads)
+        for card in cards
+        if card.record.looks_for == card.id or card.record.looks_for not in {other.id for other in cards}
+    }
+    found: list[tuple[EngineKind, Runner]] = []
+    for card in cards:
+        if card.id in own:
+            found.append(own[card.id])
+        else:
+            chosen, runner = own[card.record.looks_for]
+            found.append((chosen, Mirrored(runner)))
+    return found
 
 
 def load_named(card: Card, kind: EngineKind, *, image_size: int, threads: int) -> Runner:
