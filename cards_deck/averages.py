@@ -3,7 +3,8 @@
 A card made by averaging is a card like any other. In a deck that also holds its parents its file is small: the record
 (parents, coefficients, how its batch-norm statistics came about) and, where they were recomputed, those. The sums are
 done here in float64, one multiplication and one addition at a time in the parents' order, so that every machine rounds
-them alike; the file holds a digest of what must come out.
+them alike; the file holds a digest of what must come out. A card that sees images mirrored is one of these too, of the
+same weights as another average, or as one card.
 """
 
 from __future__ import annotations

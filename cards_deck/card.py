@@ -24,10 +24,10 @@ from cards_deck.values import FLOAT_KINDS
 
 __all__ = ["Card", "CardRecord", "as_stored", "card_bytes", "card_from_bytes", "read_card", "write_card"]
 
-FORMAT, VERSION = "cards-deck/card", "2"
+FORMAT, VERSIONS = "cards-deck/card", {False: "2", True: "3"}  # written, by whether it sees images mirrored
 AVERAGE_FORMAT = "cards-deck/average"  # what `averages` writes into the folder of a deck
 MAX_FILE = 1 << 30
-_FIELDS = {"format", "version", "name", "record", "graph"}  # of both versions; each has its own more
+_FIELDS = {"format", "version", "name", "record", "graph"}  # of all versions; each has its own more
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,7 +139,7 @@ def card_bytes(card: Card, shared: SharedMasks | None = None) -> bytes:
         uses_shared = any("shared" in spec["mask"] for spec in specs.values())
         metadata = {
             "format": FORMAT,
-            "version": VERSION,
+            "version": VERSIONS[card.mirrored],
             "name": card.name,
             "record": card.record.to_json(),
             "graph": card.graph.to_json(),
@@ -175,6 +175,8 @@ def card_from_bytes(data: bytes, source: str = "card bytes", shared: SharedMasks
         if set(metadata) != _FIELDS | own:
             raise ValueError("its metadata has missing or unknown fields")
         record = CardRecord.from_json(metadata["record"])
+        if (metadata["version"] == VERSIONS[True]) != record.mirrored:
+            raise ValueError(f"its version is {metadata['version']!r}, which its record does not go with")
         found, ranges = read(entries, metadata, record.bits, data, shared)
         graph = Graph.from_json(metadata["graph"])
         return Card(metadata["name"], record, graph, found.tensors, found.masks, found.scales, ranges)
@@ -217,7 +219,8 @@ def _read_2(
     return found, {name: tuple(pair) for name, pair in ranges.items()}
 
 
-_READERS = {"1": ({"shapes"}, _read_1), "2": ({"packed", "ranges", "masks"}, _read_2)}
+_OWN = {"packed", "ranges", "masks"}
+_READERS = {"1": ({"shapes"}, _read_1), "2": (_OWN, _read_2), "3": (_OWN, _read_2)}
 
 
 def _object(metadata: dict[str, str], field: str) -> dict[str, Any]:
@@ -230,6 +233,16 @@ def _object(metadata: dict[str, str], field: str) -> dict[str, Any]:
 def _limit(data: bytes, shared: SharedMasks | None) -> int:
     """How many weights a file may declare."""
     return min(MAX_PER_BYTE * (len(data) + (shared.size if shared is not None else 0)), tensorfile.MAX_ELEMENTS)
+
+
+def same_values(one: Card, other: Card) -> bool:
+    """Whether two cards compute the same from the same pixels: one graph, the same tensors bit for bit."""
+    return one is other or (
+        one.graph == other.graph
+        and dict(one.ranges) == dict(other.ranges)
+        and set(one.tensors) == set(other.tensors)
+        and all(np.array_equal(one.tensors[name], other.tensors[name]) for name in one.tensors)
+    )
 
 
 def as_stored(card: Card) -> Card:

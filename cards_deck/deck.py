@@ -53,7 +53,8 @@ MAX_CLASSES = 100_000
 
 @dataclass(frozen=True, eq=False)
 class Deck:
-    """What is served. The order of `cards` is their quality on validation data, best first.
+    """What is served. The order of `cards` is their quality on validation data, best first; a second look
+    may stand right behind the card whose weights it has.
 
     `image_size` is the side of the square images in pixels; `measured` holds JSON values per card id. Raises DeckError
     unless the cards, classes and references fit together.
@@ -105,7 +106,7 @@ class Deck:
 
     @property
     def originals(self) -> tuple[int, ...]:
-        """Places of the cards that are not averages of other cards of this deck."""
+        """Places of the cards that are neither averages of other cards of this deck nor second looks of them."""
         return originals_of(self.cards)
 
     def _require(self, holds: bool, text: str) -> None:

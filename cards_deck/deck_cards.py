@@ -16,15 +16,24 @@ from cards_deck.record import AVERAGE
 
 
 def averages_of(cards: Sequence[Card]) -> dict[int, tuple[int, ...]]:
-    """For the place of each card that is an average of others among them: their places, in its coefficients' order.
+    """For the place of each card that is an average of others among them: their places, in its coefficients' order; of
+    a second look whose card is none, the place of that.
 
-    Quantizing changes nothing of that, neither of the average nor of those others.
+    Quantizing changes nothing of an average, nor of those others.
     """
     own = {place: card for place, card in enumerate(cards) if card.record.method.get("name") != AVERAGE}
     places = {parent: place for place, card in own.items() if card.record.quantized for parent in card.record.parents}
     places |= {card.id: place for place, card in own.items()}
     found = {place: card.record.average_of for place, card in enumerate(cards)}
-    return {place: tuple(places[one] for one in of) for place, of in found.items() if of and set(of) <= set(places)}
+    averages = {place: tuple(places[one] for one in of) for place, of in found.items() if of and set(of) <= set(places)}
+    plain = {card.id: place for place, card in enumerate(cards) if not card.mirrored}
+    looks = {place: plain.get(card.record.weights_of) for place, card in enumerate(cards) if card.mirrored}
+    return {**{place: (of,) for place, of in looks.items() if of is not None}, **averages}
+
+
+def coefficients_of(card: Card, of: Sequence[int]) -> list[float]:
+    """The shares of the cards that it is `of` in an average, by `averages_of`."""
+    return [1.0] if len(of) == 1 else list(card.record.method["coefficients"])
 
 
 def originals_of(cards: Sequence[Card]) -> tuple[int, ...]:
@@ -33,13 +42,18 @@ def originals_of(cards: Sequence[Card]) -> tuple[int, ...]:
     return tuple(place for place in range(len(cards)) if place not in averages)
 
 
+def mirrored_of(cards: Sequence[Card]) -> tuple[int, ...]:
+    """Places of the cards that see images mirrored."""
+    return tuple(place for place, card in enumerate(cards) if card.mirrored)
+
+
 def parts_of(cards: Sequence[Card]) -> tuple[tuple[float, ...], ...]:
     """Share of every card in each card; rows sum to 1. An average is its originals, all others are themselves."""
     averages, rows = averages_of(cards), []
     for place, card in enumerate(cards):
         shares = {place: 1.0}
         if place in averages:
-            shares = dict(zip(averages[place], card.record.method["coefficients"], strict=True))
+            shares = dict(zip(averages[place], coefficients_of(card, averages[place]), strict=True))
         rows.append(tuple(float(shares.get(one, 0.0)) for one in range(len(cards))))
     return tuple(rows)
 

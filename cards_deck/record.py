@@ -54,10 +54,13 @@ class CardRecord:
             raise CardError(f"a card's parents must be card ids, not {self.parents!r:.80}")
         object.__setattr__(self, "density", float(self.density))
         object.__setattr__(self, "parents", tuple(self.parents))
+        if MIRRORED in self.method and not (self.mirrored and self.method.get("name") == AVERAGE):
+            raise CardError(
+                "a card's method may hold `mirrored` only as true and in an average, not "
+                f"{self.method[MIRRORED]!r:.80} in {self.method.get('name')!r:.80}: leave it out"
+            )
         if self.averaged or (self.method.get("name") == AVERAGE and "of" in self.method):
             self._check_coefficients()
-        if MIRRORED in self.method and not (self.mirrored and self.method.get("name") == AVERAGE):
-            raise CardError("a card's method may hold `mirrored`, true, where it is an average, of one card at least")
         if self.cut_from is not None and not is_whole(self.cut_from, 1, 1 << 40):
             raise CardError(f"a card's method may hold `weights`, a whole number from 1, not {self.cut_from!r:.80}")
         self.to_json()  # refuses what JSON cannot hold
@@ -74,8 +77,8 @@ class CardRecord:
             raise CardError(f"a quantized average's method must hold, as `of`, the cards' ids, not {of!r:.80}")
         if not len(weights) == len(of) == len(set(of)) <= MAX_PARENTS:
             raise CardError(
-                f"an average must have one coefficient for each of 2 to {MAX_PARENTS} distinct parents, not "
-                f"{len(weights)} for {len(of)}"
+                f"an average must have one coefficient for each of 2 to {MAX_PARENTS} distinct parents (of 1, where it "
+                f"sees images mirrored), not {len(weights)} for {len(of)}"
             )
 
     @property
@@ -95,8 +98,8 @@ class CardRecord:
         return self.method.get(MIRRORED) is True
 
     @property
-    def looks_for(self) -> str:
-        """Id of the card of the same weights that sees images as they are: its own where it sees them so itself."""
+    def weights_of(self) -> str:
+        """Id of the card whose weights a second look has; its own for other cards, and where it was quantized since."""
         if not self.mirrored or not self.averaged:
             return self.id
         if len(self.parents) == 1:

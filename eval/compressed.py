@@ -143,7 +143,9 @@ def best_of(version: Version) -> Choice:
     best = version.context.best_card
     if best.place in version.places:
         return best
-    place = max(version.places, key=lambda place: best.scores[place]) if best.scores else version.places[0]
+    cards = version.context.deck.cards
+    plain = [place for place in version.places if not cards[place].mirrored] or version.places
+    place = max(plain, key=lambda place: best.scores[place]) if best.scores else plain[0]
     return dataclasses.replace(best, place=place, chosen_on=f"{best.chosen_on}, of the cards that all versions have")
 
 

@@ -122,7 +122,7 @@ class Context:
         recorded = recorded_choice(self.deck)
         if recorded is not None:
             return recorded
-        return first_in_deck() if self.validation is None else self.validation.choice()
+        return first_in_deck() if self.validation is None else self.validation.choice(self.deck)
 
     @functools.cached_property
     def routes(self) -> Routes:

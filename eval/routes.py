@@ -107,7 +107,8 @@ def fit_routes(deck: Deck, best_card: int, validation: Validation | None, *, see
     """All routes over the deck's cards, with what validation images decide: temperatures, the classifier, and a gate of
     each kind. Without validation images every temperature is 1 and there are neither.
 
-    The plain average, random cards and the most confident card are over the cards that are not averages of others.
+    The plain average, random cards and the most confident card are over the cards that are not averages of others, nor
+    second looks.
     """
     among, cards = deck.originals, len(deck.cards)
     members: dict[str, Route] = {

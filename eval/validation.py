@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,12 @@ RECORDED = {
 }
 
 
+def best_place(deck: Deck, scores: Sequence[float]) -> int:
+    """The card with the best of the scores, of those that are no second looks while there are any."""
+    plain = [place for place, card in enumerate(deck.cards) if not card.mirrored]
+    return max(plain or range(len(scores)), key=lambda place: scores[place])
+
+
 @dataclass(frozen=True)
 class Choice:
     """The best card's place in the deck, every card's score in [0, 1] where known, and what it was chosen on."""
@@ -39,8 +45,7 @@ class Choice:
 
 
 def recorded_choice(deck: Deck) -> Choice | None:
-    """The card with the best validation result recorded in the deck, or None where a card has none; of second looks
-    that do better than their card by chance, none.
+    """The card with the best validation result recorded in the deck, or None where a card has none.
 
     A record is `measured[card id]["validation"]`; the first field of `RECORDED` that all cards have decides: `score`,
     by which the deck's cards are in order too (`cards_deck.training.trials.Trial.score`).
@@ -49,8 +54,7 @@ def recorded_choice(deck: Deck) -> Choice | None:
     for field, what in RECORDED.items():
         if all(isinstance(record.get(field), int | float) for record in records):
             scores = tuple(float(record[field]) for record in records)
-            compared = [-1.0 if card.mirrored else one for card, one in zip(deck.cards, scores, strict=True)]
-            return Choice(int(np.argmax(compared)), scores, f"{what}, recorded in the deck")
+            return Choice(best_place(deck, scores), scores, f"{what}, recorded in the deck")
     return None
 
 
@@ -78,13 +82,13 @@ class Validation:
     cells: tuple[tuple[str, int], ...]
     answers: tuple[CellAnswers, ...]
 
-    def choice(self) -> Choice:
-        """The card with the best mean accuracy over the cells."""
+    def choice(self, deck: Deck) -> Choice:
+        """The card of the deck with the best mean accuracy over the cells."""
         correct = [is_correct(cell.logits, labels_of(cell)).mean(axis=1) for cell in self.answers]
-        scores = np.mean(correct, axis=0)
+        scores = [float(score) for score in np.mean(correct, axis=0)]
         names = ", ".join(dict.fromkeys(name for name, _ in self.cells))
         what = f"{self.count:,} validation images, mean accuracy over {len(self.cells)} cells ({names})"
-        return Choice(int(scores.argmax()), tuple(float(score) for score in scores), what)
+        return Choice(best_place(deck, scores), tuple(scores), what)
 
     def as_dict(self) -> dict[str, Any]:
         """JSON form: images per cell, and the cells' names."""

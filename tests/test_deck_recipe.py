@@ -80,6 +80,8 @@ def test_an_average_with_an_alpha_is_a_wise_ft_blend(tmp_path: Path, written: st
 def test_cards_and_averages_may_have_a_second_look(tmp_path: Path) -> None:
     assert read(RECIPE, tmp_path).mirrored == ()
     assert read('mirrored = ["both", "first"]\n' + RECIPE, tmp_path).mirrored == ("both", "first")
+    with pytest.raises(InputError, match="is called 'first-mirrored', and that name is taken"):
+        read('mirrored = ["first"]\n' + RECIPE.replace('"both"', '"first-mirrored"'), tmp_path)
 
 
 @pytest.mark.parametrize("name", bundled())

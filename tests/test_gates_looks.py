@@ -24,7 +24,7 @@ def with_looks() -> Known:
     shares[:4, :4] = four.parts
     shares[4], shares[5] = shares[3], shares[2]
     names = (*four.augmentations, "mixed", "noise")
-    return dataclasses.replace(four, augmentations=names, parts=as_parts(shares))
+    return dataclasses.replace(four, augmentations=names, parts=as_parts(shares), mirrored=(4, 5))
 
 
 def gate_of(preference: list[float], most: int) -> GuardedCascadeGate:
@@ -65,7 +65,7 @@ def test_every_set_that_may_run_before_another_card_is_asked_is_known() -> None:
     """Those of a gate that is never sure, over preferences of all orders."""
     tenths = [one for one in itertools.product(range(1, 9), repeat=3) if sum(one) == 10]
     orders = np.array([(*one, 0, 0, 0) for one in tenths], np.float32) / np.float32(10)
-    for most in range(1, 6):
+    for most in range(1, 7):
         gate = gate_of([0.4, 0.4, 0.2], most)
         possible = gate.possible_sets()
         assert possible is not None
@@ -73,5 +73,14 @@ def test_every_set_that_may_run_before_another_card_is_asked_is_known() -> None:
         sets = {tuple(one) for one in possible.tolist()}
         assert {tuple(one) for one in gate.named_sets(orders).tolist()} <= sets
         assert {sum(one) for one in sets} == set(range(1, max(most, 2)))
-        for one in sets:  # the average is alone, or its second look ran as well
-            assert sum(one) == 1 or one[3] == one[4]
+        for one in sets:  # the average is alone, or its second look ran as well, unless it joined where all others had
+            assert sum(one) in (1, 5) or one[3] == one[4]
+
+
+def test_cards_of_the_same_parts_that_see_images_alike_are_no_second_looks() -> None:
+    """Such as two averages with other batch-norm statistics."""
+    known_before = with_looks()
+    gate = gate_of([0.4, 0.45, 0.15], 2)
+    assert np.flatnonzero(gate.route(FAR).weights[0]).tolist() == [3, 4]
+    other = build_gate(gate.config, dataclasses.replace(known_before, mirrored=(5,)))
+    assert np.flatnonzero(other.route(FAR).weights[0]).tolist() == [1, 3]

@@ -14,7 +14,7 @@ from tiny_training import one_thread  # noqa: F401  (the fixture acts by being h
 
 from cards_deck.__main__ import main
 from cards_deck.averages import average_bytes, average_from_bytes
-from cards_deck.card import Card
+from cards_deck.card import Card, card_bytes, card_from_bytes
 from cards_deck.commands.show import table
 from cards_deck.deck import Deck, card_sizes, read_deck, write_deck
 from cards_deck.deck_cards import originals_of, parts_of
@@ -22,10 +22,15 @@ from cards_deck.errors import CardError, InputError
 from cards_deck.inference.engines import EngineKind, Mirrored, available, load, load_all
 from cards_deck.inference.fake_deck import fake_images
 from cards_deck.tensorfile import decode, encode
-from cards_deck.training.averaging.looks import add_looks, mirrored
+from cards_deck.training.averaging.admission import admitted
+from cards_deck.training.averaging.average import average
+from cards_deck.training.averaging.batch_norm import AugmentedImages, BatchNorm
+from cards_deck.training.averaging.blends import place_card
+from cards_deck.training.averaging.looks import add_looks, look_name, mirrored
 from cards_deck.training.decks import make_deck
 from cards_deck.training.quantizers import QUANTIZERS
 from cards_deck.training.quantizing import _quantized
+from eval.validation import best_place
 
 BASE, *_ = CARDS = family()
 SOUP = family_deck().cards[-1]
@@ -44,12 +49,13 @@ def test_a_second_look_answers_as_the_card_does_to_the_mirror_image(card: Card, 
     if not available(kind):
         pytest.skip(f"{kind} is not installed")
     images = fake_images(5, 16, seed=3)
-    found = load(mirrored(card), kind, image_size=16)(images)
-    if kind is not EngineKind.FAKE:  # which makes up answers by the card's name
-        expected = load(card, kind, image_size=16)(np.ascontiguousarray(images[:, :, ::-1]))
-        np.testing.assert_allclose(found, expected, atol=1e-6)
-        assert np.abs(found - load(card, kind, image_size=16)(images)).max() > 1e-3
-    assert np.array_equal(load(mirrored(card), kind, image_size=16)(images[:, :, ::-1][:, :, ::-1]), found)
+    found, plain = load(mirrored(card), kind, image_size=16)(images), load(card, kind, image_size=16)
+    if kind is EngineKind.FAKE:  # makes up answers by the card's id
+        runner = load(mirrored(card), kind, image_size=16)
+        assert isinstance(runner, Mirrored)
+        plain = runner.runner
+    np.testing.assert_allclose(found, plain(np.ascontiguousarray(images[:, :, ::-1])), atol=1e-6)
+    assert np.abs(found - plain(images)).max() > 1e-3
 
 
 @pytest.mark.parametrize("kind", [EngineKind.SPARSE, EngineKind.TORCH])
@@ -59,7 +65,7 @@ def test_a_deck_loads_weights_once(kind: EngineKind) -> None:
     for card, runner in zip(deck.cards, runners, strict=True):
         np.testing.assert_allclose(runner(images), load(card, kind, image_size=16)(images), atol=1e-6)
         if card.mirrored:
-            (place,) = (place for place, other in enumerate(deck.cards) if other.id == card.record.looks_for)
+            (place,) = (place for place, other in enumerate(deck.cards) if other.id == card.record.weights_of)
             assert isinstance(runner, Mirrored)
             assert runner.runner is runners[place]
     ((_, alone),) = load_all([mirrored(SOUP)], kind, image_size=16)
@@ -100,6 +106,21 @@ def test_older_readers_refuse_it_and_a_file_that_disagrees_with_its_record_is_re
         other = encode(entries, {**metadata, "version": "1" if version == "2" else "2"})
         with pytest.raises(CardError, match=f"of version {version}"):
             average_from_bytes(other, "here", by_id)
+    for card, version in ((BASE, "2"), (mirrored(BASE), "3"), (mirrored(SOUP), "3")):
+        entries, metadata = decode(card_bytes(card))
+        assert metadata["version"] == version
+        assert card_from_bytes(card_bytes(card)).mirrored == card.mirrored
+        other = encode(entries, {**metadata, "version": "2" if version == "3" else "3"})
+        with pytest.raises(CardError, match="which its record does not go with"):
+            card_from_bytes(other)
+
+
+def test_without_its_parts_a_second_look_stands_for_its_card() -> None:
+    """A deck of one average and its second look, say: the plain average is that card alone."""
+    look = mirrored(SOUP)
+    assert originals_of([look, SOUP]) == (1,)
+    assert parts_of([look, SOUP]) == ((0, 1), (0, 1))
+    assert originals_of([look]) == (0,)
 
 
 @pytest.mark.parametrize(
@@ -107,9 +128,9 @@ def test_older_readers_refuse_it_and_a_file_that_disagrees_with_its_record_is_re
     [
         ({"name": "average", "coefficients": [1.0]}, "numbers in"),  # not mirrored: the card itself
         ({"name": "average", "coefficients": [0.5], "mirrored": True}, "sum to 1"),
-        ({"name": "average", "coefficients": [1.0], "mirrored": False}, "numbers in"),
-        ({"name": "average", "coefficients": [1.0], "mirrored": 1}, "numbers in"),
-        ({"name": "rigl", "mirrored": True}, "where it is an average"),
+        ({"name": "average", "coefficients": [1.0], "mirrored": False}, "only as true and in an average, not False"),
+        ({"name": "average", "coefficients": [1.0], "mirrored": 1}, "only as true and in an average, not 1"),
+        ({"name": "rigl", "mirrored": True}, "in an average, not True in 'rigl'"),
     ],
 )
 def test_records_that_make_no_sense_are_refused(method: dict[str, object], says: str) -> None:
@@ -122,6 +143,10 @@ def test_a_quantized_one_still_sees_images_mirrored() -> None:
     small = _quantized("base", BASE, quantizer, BASE)
     look = _quantized("look", mirrored(BASE), quantizer, mirrored(BASE))
     assert look.mirrored
+    images = fake_images(5, 16, seed=3)
+    expected = load(small, EngineKind.TORCH, image_size=16)(np.ascontiguousarray(images[:, :, ::-1]))
+    np.testing.assert_allclose(load(look, EngineKind.TORCH, image_size=16)(images), expected, atol=1e-6)
+    assert card_from_bytes(card_bytes(look)).mirrored
     assert look.record.average_of == (BASE.id,)
     assert originals_of([small, look]) == (0,)
     with pytest.raises(InputError, match="quantized to 8 bits"):
@@ -142,10 +167,34 @@ def test_looks_are_added_measured_and_in_their_place(cards: Family) -> None:  # 
     assert measured["accuracy"] == pytest.approx(float((answers == VALIDATION.labels).mean()), abs=1e-6)
     names = [card.name for card in more.cards]
     assert names.index(look.name) == names.index(name) + 1, "right behind the card, whatever its score"
-    with pytest.raises(InputError, match="has the second look of"):
+    assert best_place(more, [float(card.mirrored) for card in more.cards]) == 0, "which is no second look"
+    with pytest.raises(InputError, match=f"has a card '{look.name}' already"):
         add_looks(more, [name], VALIDATION)
+    with pytest.raises(InputError, match="leaves no room for the '-mirrored'"):
+        look_name("a" * 95)
     with pytest.raises(InputError, match="has no card 'other': its cards are"):
         add_looks(deck, ["other"], VALIDATION)
+
+
+def test_a_deck_packed_with_them_tells_of_no_barrier_but_that_of_their_average(cards: Family) -> None:  # noqa: F811
+    half = average(cards[:2], (0.5, 0.5), AugmentedImages(TRAIN, BatchNorm(96, 32)), name="half", statistics="averaged")
+    packed = [*cards[:2], half, mirrored(half), mirrored(cards[0])]
+    found = admitted(packed, TRAIN, VALIDATION, allow_barrier=True)
+    assert found == {half.id: found[half.id], mirrored(half).id: found[half.id]}
+    alone = admitted([mirrored(half), *cards[:2]], TRAIN, VALIDATION, allow_barrier=True)
+    assert set(alone) == {mirrored(half).id}
+
+
+def test_a_blend_takes_its_place_among_the_cards_that_are_no_looks(cards: Family) -> None:  # noqa: F811
+    deck = make_deck("tiny", "1", cards, TRAIN, VALIDATION, gate="uniform", reference_images=50)
+    more = add_looks(deck, [card.name for card in deck.cards], VALIDATION)
+    half = average(cards[:2], (0.5, 0.5), AugmentedImages(TRAIN, BatchNorm(96, 32)), name="half", statistics="averaged")
+    made = place_card(more, half, VALIDATION, {})
+    plain = [made.measured[card.id]["validation"]["score"] for card in made.cards if not card.mirrored]
+    assert plain == sorted(plain, reverse=True)
+    names = [card.name for card in made.cards]
+    for card in cards:
+        assert names[names.index(card.name) + 1] == look_name(card.name)
 
 
 def test_the_command_adds_them_and_fits_a_gate(
@@ -157,6 +206,8 @@ def test_the_command_adds_them_and_fits_a_gate(
     folder, names = write_deck(deck, tmp_path / "deck"), [card.name for card in cards[:2]]
     np.savez(tmp_path / "patterns_train.npz", images=TRAIN.images, labels=TRAIN.labels, classes=np.array(TRAIN.classes))
     data = ["--data", str(tmp_path), "--name", "patterns", "--gate", "uniform", "--out", str(tmp_path / "looks")]
+    assert main(["blend", str(folder), "--mirror", ",".join(names), *data, "--soup", "greedy", "--union"]) != 0
+    assert "leave out --soup, --union" in capsys.readouterr().err
     assert main(["blend", str(folder), "--mirror", ",".join(names), *data]) == 0
     found = read_deck(tmp_path / "looks")
     assert sorted(card.name for card in found.cards if card.mirrored) == sorted(f"{name}-mirrored" for name in names)

@@ -8,6 +8,7 @@ import scipy.special
 
 from cards_deck.deck import GateConfig
 from cards_deck.errors import InputError
+from cards_deck.inference import engines
 from cards_deck.inference import predictor as module
 from cards_deck.inference.engines import EngineKind
 from cards_deck.inference.fake_deck import fake_deck, fake_images
@@ -78,7 +79,7 @@ def test_a_card_runs_once_and_only_on_its_rows(monkeypatch: pytest.MonkeyPatch) 
 
         return kind, run
 
-    monkeypatch.setattr(module, "load_chosen", load)
+    monkeypatch.setattr(engines, "load_chosen", load)
     weights = Predictor(DECK).predict(IMAGES).weights
     expected = [(card.name, int(n)) for card, n in zip(DECK.cards, (weights > 0).sum(axis=0), strict=True) if n]
     assert calls == expected

@@ -75,6 +75,8 @@ def run(arguments: argparse.Namespace) -> int:
         set_threads(arguments.threads)
     if arguments.soup is not None and arguments.alpha != "auto":
         raise InputError("--alpha belongs to two cards, --soup finds its own coefficients: leave one of them out")
+    if arguments.mirror is not None and (given := _of_averages(arguments)):
+        raise InputError(f"--mirror makes no average: leave out {', '.join(given)}")
     alpha = _alpha(arguments.alpha)
     old = read_deck(arguments.deck)
     train, validation = load_data(arguments)
@@ -96,6 +98,13 @@ def run(arguments: argparse.Namespace) -> int:
     write_deck(deck, arguments.out)
     print(f"{table(replace(deck, folder=arguments.out))}\n\n{_gate(old, deck, observed)}")
     return 0
+
+
+def _of_averages(arguments: argparse.Namespace) -> list[str]:
+    """The flags that were given and say how to average."""
+    usual = {"soup": None, "alpha": "auto", "card_name": None, "batch_norm": "auto", "union": False,
+             "allow_barrier": False}  # fmt: skip
+    return [f"--{name.replace('_', '-')}" for name, value in usual.items() if getattr(arguments, name) != value]
 
 
 def _gate(old: Deck, new: Deck, observed: Observed) -> str:

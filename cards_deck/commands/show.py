@@ -9,7 +9,7 @@ from pathlib import Path
 from cards_deck.card import Card
 from cards_deck.costs import card_costs
 from cards_deck.deck import Deck, card_sizes, read_deck, size_on_disk
-from cards_deck.deck_cards import averages_of
+from cards_deck.deck_cards import averages_of, coefficients_of
 from cards_deck.inference.gates import Promise
 
 HEADINGS = ("card", "id", "augmentation", "density", "MACs left", "MMACs", "bits", "bytes", "validation")
@@ -44,7 +44,7 @@ def _averages(deck: Deck) -> list[str]:
     lines = []
     for place, parents in averages_of(deck.cards).items():
         card = deck.cards[place]
-        shares = zip(card.record.method["coefficients"], (deck.cards[parent].name for parent in parents), strict=True)
+        shares = zip(coefficients_of(card, parents), (deck.cards[parent].name for parent in parents), strict=True)
         height = deck.measured.get(card.id, {}).get("barrier", {}).get("height")
         barrier = "" if height is None else f"; barrier {100 * height:.2f} points"
         mirrored = ", on mirrored images" if card.mirrored else ""

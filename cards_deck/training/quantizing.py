@@ -60,6 +60,11 @@ def quantize_card(
     name = checked_name(name or folder.name)
     if parent.record.bits < 16:
         raise InputError(f"card {parent.name!r} has {parent.record.bits} bits already: quantize the card it came from")
+    if schedule is not None and parent.mirrored:
+        raise InputError(
+            f"card {parent.name!r} is the second look of another, whose weights it has: train that one, and give it a "
+            "second look then"
+        )
     if schedule is not None:
         parent_of_values = _trained(parent, quantizer, schedule, seed, train, validation, folder, device, quiet)
         made = _quantized(name, parent_of_values, quantizer, parent)

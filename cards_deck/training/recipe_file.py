@@ -31,6 +31,7 @@ from cards_deck.inference.gates import GATES, check_budget, check_loss
 from cards_deck.registry import Registry
 from cards_deck.training.augmentations import AUGMENTATIONS
 from cards_deck.training.averaging.average import Statistics
+from cards_deck.training.averaging.looks import look_name
 from cards_deck.training.deck_recipe import CardRecipe, DeckRecipe, Smoke, SoupRecipe
 from cards_deck.training.decks import AUTO
 from cards_deck.training.networks import NETWORKS
@@ -176,6 +177,8 @@ def _mirrored(found: Table, names: list[str]) -> tuple[str, ...]:
     given = found.get("mirrored", [])
     if not isinstance(given, list) or any(name not in names or given.count(name) > 1 for name in given):
         raise InputError(f"`mirrored` must name different ones of {', '.join(names)}, not {given!r}")
+    if taken := [name for name in map(look_name, given) if name in names]:
+        raise InputError(f"the second look of one of `mirrored` is called {taken[0]!r}, and that name is taken")
     return tuple(given)
 
 

@@ -14,7 +14,7 @@ from typing import Protocol
 
 import numpy as np
 
-from cards_deck.card import Card
+from cards_deck.card import Card, same_values
 from cards_deck.errors import InputError, MissingExtraError
 from cards_deck.shapes import output_classes
 from cards_deck.spectrum import Floats, Images
@@ -114,20 +114,20 @@ def load_chosen(
 def load_all(
     cards: Sequence[Card], kind: EngineKind = EngineKind.AUTO, *, image_size: int, threads: int = 1
 ) -> list[tuple[EngineKind, Runner]]:
-    """As `load_chosen`, for each of the cards; a second look runs in the engine of the card that it has the weights of,
-    where that is among them."""
+    """As `load_chosen`, for each of the cards; a second look runs in the engine of the card whose weights it has, where
+    that is among them."""
     own = {
-        card.id: load_chosen(card, kind, image_size=image_size, threads=threads)
+        card.id: (card, load_chosen(card, kind, image_size=image_size, threads=threads))
         for card in cards
-        if card.record.looks_for == card.id or card.record.looks_for not in {other.id for other in cards}
+        if not card.mirrored
     }
     found: list[tuple[EngineKind, Runner]] = []
     for card in cards:
-        if card.id in own:
-            found.append(own[card.id])
+        other, loaded = own.get(card.record.weights_of, (card, None))
+        if loaded is None or not same_values(card, other):
+            found.append(load_chosen(card, kind, image_size=image_size, threads=threads))
         else:
-            chosen, runner = own[card.record.looks_for]
-            found.append((chosen, Mirrored(runner)))
+            found.append((loaded[0], Mirrored(loaded[1])) if card.mirrored else loaded)
     return found
 
 

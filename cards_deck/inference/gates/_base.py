@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from cards_deck.deck_cards import parts_of
+from cards_deck.deck_cards import mirrored_of, parts_of
 from cards_deck.errors import InputError
 from cards_deck.gate_config import GateConfig
 from cards_deck.references import References
@@ -49,18 +49,19 @@ class Routing:
 @dataclass(frozen=True, eq=False)
 class Known:
     """What a gate knows of its deck: the references, each card's augmentation, which cards (by index) are not averages
-    of other cards of the deck, and the share of every card (columns) in each (`parts_of`)."""
+    of others of the deck, the share of every card (columns) in each (`parts_of`), and which see images mirrored."""
 
     references: References
     augmentations: tuple[str, ...]
     originals: tuple[int, ...]
     parts: tuple[tuple[float, ...], ...]
+    mirrored: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, deck: Deck) -> Known:
         """The gate's view of a deck."""
-        augmentations = tuple(card.augmentation for card in deck.cards)
-        return cls(deck.references, augmentations, deck.originals, parts_of(deck.cards))
+        names = tuple(card.augmentation for card in deck.cards)
+        return cls(deck.references, names, deck.originals, parts_of(deck.cards), mirrored_of(deck.cards))
 
     def cards_of(self) -> list[list[int]]:
         """For each reference the original cards of its augmentation, in deck order. InputError unless each has some
@@ -286,8 +287,7 @@ def largest(scores: Floats, most: int) -> Bools:
     """bool [n, k]: the `most` largest of each row; of equals the first."""
     if most >= scores.shape[1]:
         return np.ones(scores.shape, np.bool_)
-    rows = np.arange(len(scores))
-    found = np.zeros(scores.shape, np.bool_)
+    rows, found = np.arange(len(scores)), np.zeros(scores.shape, np.bool_)
     if most == 1:
         found[rows, scores.argmax(axis=1)] = True
     else:

@@ -75,7 +75,7 @@ class GuardedCascadeGate(HedgedCascadeGate):
 
     averages: Bools = field(init=False, repr=False)  # [k]
     parts: Floats = field(init=False, repr=False)  # [k, k] share of each original in each card
-    alike: Floats = field(init=False, repr=False)  # [k, k] 1 where two cards are of the same weights, as to its parts
+    alike: Floats = field(init=False, repr=False)  # [k, k] 1 where one is a second look of the other
     under: Floats = field(init=False, repr=False)  # [k, a] share of each augmentation in each card
     plain: Floats = field(init=False, repr=False)  # [a] share of each augmentation in the plain average
     _codes: NDArray[Any] = field(init=False, repr=False)  # [s] of the sets, sorted
@@ -106,7 +106,9 @@ class GuardedCascadeGate(HedgedCascadeGate):
         is_of = (names[:, None] == np.unique(names[originals])).astype(np.float32)
         object.__setattr__(self, "averages", averages)
         object.__setattr__(self, "parts", parts)
-        object.__setattr__(self, "alike", (parts[:, None] == parts).all(axis=2).astype(np.float32))
+        mirrored = np.isin(np.arange(self.cards), self.known.mirrored)
+        alike = (parts[:, None] == parts).all(axis=2) & (mirrored[:, None] != mirrored)
+        object.__setattr__(self, "alike", alike.astype(np.float32))
         object.__setattr__(self, "under", parts @ is_of)
         object.__setattr__(self, "plain", is_of[originals].mean(axis=0))
         object.__setattr__(self, "_codes", codes[order])
@@ -238,8 +240,8 @@ class GuardedCascadeGate(HedgedCascadeGate):
         return max(min(self.limit, self.cards) - 1, 1)
 
     def possible_sets(self) -> Bools | None:
-        """bool [s, k]: the sets of cards after which another can be asked: any card, then its second look or, where it
-        has none left, any that is no average. None where these are more than `MOST_SETS`."""
+        """bool [s, k]: the sets of cards after which another can be asked: any card, then its second look or, where
+        there is none left, any that is no average while there is one. None where these are more than `MOST_SETS`."""
         latest = [frozenset({card}) for card in range(self.cards)]
         found = dict.fromkeys(latest)  # in a fixed order
         originals = frozenset(np.flatnonzero(~self.averages).tolist())
@@ -254,9 +256,9 @@ class GuardedCascadeGate(HedgedCascadeGate):
         return chosen
 
     def _after(self, cards: frozenset[int], originals: frozenset[int]) -> list[int]:
-        """Who may join these cards, whatever the spectrum says, but for averages that join where all others have."""
+        """Who may join these cards, whatever the spectrum says."""
         looks = set(np.flatnonzero(self.alike[list(cards)].any(axis=0)).tolist()) - cards
-        return [min(looks)] if looks else sorted(originals - cards)
+        return [min(looks)] if looks else sorted(originals - cards or set(range(self.cards)) - cards)
 
     def named_sets(self, preference: Floats) -> Bools:
         """bool [s, k]: the sets of cards that run before another one is asked, for some row of preferences [n, k]."""

@@ -16,8 +16,8 @@ from cards_deck.inference.gates._observed import Observed
 @GATES.register("uniform")
 @dataclass(frozen=True, eq=False)
 class UniformGate(BaseGate):
-    """Every card that is not an average of others answers every image with the same weight (deep ensembles,
-    Lakshminarayanan et al., NeurIPS 2017). `max_cards` does not bind it: it is the whole deck."""
+    """Every card that is not an average of others, nor a second look, answers every image with the same weight (deep
+    ensembles, Lakshminarayanan et al., NeurIPS 2017). `max_cards` does not bind it: it is the whole deck."""
 
     @property
     def limit(self) -> int:

@@ -53,10 +53,10 @@ def admitted(
             alphas=even_alphas(POINTS), statistics=statistics, union=True,
         )  # fmt: skip
 
-    found = {}
+    found, ids = {}, {card.id for card in cards}
     for card in cards:
-        if card.record.method.get("name") != AVERAGE:
-            continue
+        if card.record.method.get("name") != AVERAGE or card.record.weights_of in ids - {card.id}:
+            continue  # a second look is admitted as the card whose weights it has is
         parents = card.record.average_of
         if parents and set(parents) <= set(known):
             statistics: Statistics = "averaged" if card.record.averages_statistics else "recomputed"
@@ -72,4 +72,5 @@ def admitted(
                 f"be among the cards, in floats, but {missing} are not; pack them too, or allow the barrier by name "
                 "(--allow-barrier)"
             )
-    return found
+    looks = {card.id: card.record.weights_of for card in cards if card.mirrored}
+    return found | {look: found[card] for look, card in looks.items() if card in found}

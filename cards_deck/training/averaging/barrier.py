@@ -114,7 +114,7 @@ def barrier(
 
 def highest(paths: Mapping[tuple[str, str], Barrier], middle: float | None) -> float:
     """The highest barrier on the `paths` between cards, by their ids, or in their `middle` (see `centre`)."""
-    return max([path.height for path in paths.values()] + ([] if middle is None else [middle]), default=0.0)
+    return max([path.height for path in paths.values()] + ([] if middle is None else [middle]))
 
 
 def centre(card: Card, paths: Mapping[tuple[str, str], Barrier], judge: Judge) -> float | None:

@@ -190,7 +190,8 @@ def place_card(
     (trial,), _ = measure([card], Domains(validation, described))
     everything = {**deck.measured, card.id: {"validation": trial.record, **measured}}
     if place is None:
-        place = sum(_score(everything, other) >= trial.score for other in deck.cards)
+        scores = [float("inf") if other.mirrored else _score(everything, other) for other in deck.cards]
+        place = next((place for place, score in enumerate(scores) if score < trial.score), len(scores))
     cards = (*deck.cards[:place], card, *deck.cards[place:])
     try:
         return replace(deck, cards=cards, measured=everything, folder=None)

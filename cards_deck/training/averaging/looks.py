@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from cards_deck.card import Card
+from cards_deck.checks import NAME_RULE, is_name
 from cards_deck.data import Dataset
 from cards_deck.deck import Deck
 from cards_deck.errors import InputError
@@ -19,6 +20,16 @@ from cards_deck.record import AVERAGE, MIRRORED
 from cards_deck.training.averaging.blends import place_card
 
 SUFFIX = "-mirrored"
+
+
+def look_name(name: str) -> str:
+    """What the second look of the card of this name is called. InputError where that is too long for a name."""
+    if not is_name(name + SUFFIX):
+        raise InputError(
+            f"a card's name must be {NAME_RULE}: {name!r} leaves no room for the {SUFFIX!r} of its second look; give "
+            "it a shorter one"
+        )
+    return name + SUFFIX
 
 
 def mirrored(card: Card) -> Card:
@@ -37,23 +48,26 @@ def mirrored(card: Card) -> Card:
         if record.cut_from is not None:
             method["weights"] = record.cut_from
         record = replace(record, parents=(card.id,), schedule={}, seed=0)
-    return replace(card, name=card.name + SUFFIX, record=replace(record, method={**method, MIRRORED: True}))
+    return replace(card, name=look_name(card.name), record=replace(record, method={**method, MIRRORED: True}))
 
 
 def add_looks(deck: Deck, names: Sequence[str], validation: Dataset) -> Deck:
     """The deck with a second look of each of the cards of these names, right behind it. Its gate wants fitting: see
     `add_blend`.
 
-    Raises InputError for a name that is no card's, and for a second look that the deck has already.
+    Raises InputError for a name that is no card's, and where the second look's is taken.
     """
     for name in names:
         known = [card.name for card in deck.cards]
         if name not in known:
             raise InputError(f"deck {deck.name!r} has no card {name!r}: its cards are {', '.join(known)}")
         card = deck.cards[known.index(name)]
+        if look_name(name) in known:
+            raise InputError(
+                f"deck {deck.name!r} has a card {look_name(name)!r} already, as the second look of {name!r} is called: "
+                "leave it out, or pack the deck with other names"
+            )
         look = mirrored(card)
-        if any(look.id == other.id for other in deck.cards):
-            raise InputError(f"deck {deck.name!r} has the second look of {name!r} already: leave it out")
         barrier = {key: value for key, value in deck.measured.get(card.id, {}).items() if key == "barrier"}
         deck = place_card(deck, look, validation, barrier, known.index(name) + 1)
     return deck
