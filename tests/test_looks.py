@@ -173,7 +173,9 @@ def test_looks_are_added_measured_and_in_their_place(cards: Family) -> None:  # 
     with pytest.raises(InputError, match="leaves no room for the '-mirrored'"):
         look_name("a" * 95)
     with pytest.raises(InputError, match="has no card 'other': its cards are"):
-        add_looks(deck, ["other"], VALIDATION)
+        add_looks(deck, [name, "other"], VALIDATION)
+    with pytest.raises(InputError, match="is named 2 times: name it once"):
+        add_looks(deck, [name, name], VALIDATION)
 
 
 def test_a_deck_packed_with_them_tells_of_no_barrier_but_that_of_their_average(cards: Family) -> None:  # noqa: F811

@@ -40,8 +40,8 @@ def _note(suites: Suites) -> str:
     if "chosen_budget" in found:
         marked = (
             "marked is the cheapest within one standard error of the best, or a tenth of a point for every pass that "
-            "it saves; the deck's own gate was chosen in the same way by whoever made it, on more images. The picture "
-            "also has each kind fitted for fewer passes, joined by a line. "
+            "it saves; whoever made the deck chose its own gate on more images, in the same way, or set its kind. The "
+            "picture also has each kind fitted for fewer passes, joined by a line. "
         )
     return (
         f"Accuracy in %, 95 % intervals below. The deck's own gate is of the kind “{own}”. The others were fitted on "

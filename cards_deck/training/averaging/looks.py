@@ -55,19 +55,22 @@ def add_looks(deck: Deck, names: Sequence[str], validation: Dataset) -> Deck:
     """The deck with a second look of each of the cards of these names, right behind it. Its gate wants fitting: see
     `add_blend`.
 
-    Raises InputError for a name that is no card's, and where the second look's is taken.
+    Raises InputError for a name that is no card's or is given twice, and where the second look's is taken.
     """
+    cards = {card.name: card for card in deck.cards}
     for name in names:
-        known = [card.name for card in deck.cards]
-        if name not in known:
-            raise InputError(f"deck {deck.name!r} has no card {name!r}: its cards are {', '.join(known)}")
-        card = deck.cards[known.index(name)]
-        if look_name(name) in known:
+        if name not in cards:
+            raise InputError(f"deck {deck.name!r} has no card {name!r}: its cards are {', '.join(cards)}")
+        if names.count(name) > 1:
+            raise InputError(
+                f"a card has one second look, and {name!r} is named {names.count(name)} times: name it once"
+            )
+        if look_name(name) in cards:
             raise InputError(
                 f"deck {deck.name!r} has a card {look_name(name)!r} already, as the second look of {name!r} is called: "
                 "leave it out, or pack the deck with other names"
             )
-        look = mirrored(card)
+    for card, look in [(cards[name], mirrored(cards[name])) for name in names]:
         barrier = {key: value for key, value in deck.measured.get(card.id, {}).items() if key == "barrier"}
-        deck = place_card(deck, look, validation, barrier, known.index(name) + 1)
+        deck = place_card(deck, look, validation, barrier, deck.cards.index(card) + 1)
     return deck
