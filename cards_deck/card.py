@@ -169,7 +169,7 @@ def card_from_bytes(data: bytes, source: str = "card bytes", shared: SharedMasks
         if metadata.get("format") != FORMAT:
             raise ValueError(f"its format is {metadata.get('format')!r}, not {FORMAT!r}")
         if metadata.get("version") not in _READERS:
-            version, known = metadata.get("version"), " and ".join(_READERS)
+            version, known = metadata.get("version"), ", ".join(_READERS)
             raise ValueError(f"its version is {version!r}: this release reads versions {known}")
         own, read = _READERS[metadata["version"]]
         if set(metadata) != _FIELDS | own:

@@ -72,7 +72,7 @@ def _bitmap(change: Callable[[Any], Any]) -> Change:
     ("change", "says"),
     [
         (_set("format", "cards-deck/references"), "format"),
-        (_set("version", "3"), "version is '3': this release reads versions 1 and 2"),
+        (_set("version", "4"), "version is '4': this release reads versions 1, 2, 3"),
         (_set("comment", "x"), "unknown fields"),
         (lambda e, m: m.pop("graph"), "missing or unknown fields"),
         (_set("record", "{}"), "exactly the fields"),
