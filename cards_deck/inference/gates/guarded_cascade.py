@@ -246,10 +246,12 @@ class GuardedCascadeGate(HedgedCascadeGate):
         found = dict.fromkeys(latest)  # in a fixed order
         originals = frozenset(np.flatnonzero(~self.averages).tolist())
         for _ in range(self._last - 1):
+            if len(found) > MOST_SETS:  # before the next ones are made, which may be very many
+                return None
             latest = list(dict.fromkeys(cards | {one} for cards in latest for one in self._after(cards, originals)))
             found |= dict.fromkeys(latest)
-            if len(found) > MOST_SETS:
-                return None
+        if len(found) > MOST_SETS:
+            return None
         chosen = np.zeros((len(found), self.cards), np.bool_)
         for row, cards in enumerate(found):
             chosen[row, list(cards)] = True
