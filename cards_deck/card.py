@@ -176,7 +176,8 @@ def card_from_bytes(data: bytes, source: str = "card bytes", shared: SharedMasks
             raise ValueError("its metadata has missing or unknown fields")
         record = CardRecord.from_json(metadata["record"])
         if (metadata["version"] == VERSIONS[True]) != record.mirrored:
-            raise ValueError(f"its version is {metadata['version']!r}, which its record does not go with: the file was changed, take it anew")
+            version = metadata["version"]
+            raise ValueError(f"its version is {version!r}, which its record does not go with: the file was changed")
         found, ranges = read(entries, metadata, record.bits, data, shared)
         graph = Graph.from_json(metadata["graph"])
         return Card(metadata["name"], record, graph, found.tensors, found.masks, found.scales, ranges)
